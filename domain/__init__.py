@@ -1,0 +1,1 @@
+"""What the words mean: rules and definitions. No Dagster, no FastAPI, no SQL."""
