@@ -1,0 +1,1 @@
+"""Where rows live: connections, roles, migrations, tables that Python writes and marts that Python reads."""

@@ -1,0 +1,72 @@
+"""What has to stand before the first migration: the four roles and the databases. Needs an administrator's URL."""
+
+from collections.abc import Mapping
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import make_url
+
+from database.connection import Role, connect, url_for
+
+OLDEST_SERVER = 150000
+"""Postgres 15: `nulls not distinct` and `security_invoker` are used."""
+
+
+class ServerTooOld(RuntimeError):
+    """The Postgres server is older than version 15, which Mesocycle needs at least."""
+
+
+def bootstrap(admin_url: str, *, database: str, passwords: Mapping[Role, str], storage_database: str | None = None) -> dict[Role, str]:
+    """Create or update the roles, create the databases where absent; returns each role's URL for `database`.
+
+    `storage_database` is Dagster's own (runs, events, schedules), owned by the pipeline role. Safe to run again.
+    """
+    with connect(admin_url, autocommit=True) as connection:
+        if connection.info.server_version < OLDEST_SERVER:
+            raise ServerTooOld(f"This is Postgres {connection.info.server_version // 10000}; Mesocycle needs 15 or newer.")
+        for role in Role:
+            _ensure_role(connection, role, passwords[role])
+        _ensure_database(connection, database, Role.OWNER)
+        if storage_database:
+            _ensure_database(connection, storage_database, Role.PIPELINE)
+    return {role: url_for(admin_url, role=role, password=passwords[role], database=database) for role in Role}
+
+
+def _ensure_role(connection: psycopg.Connection, role: Role, password: str) -> None:
+    name = sql.Identifier(role.role_name)
+    found = connection.execute("select 1 from pg_roles where rolname = %s", [role.role_name]).fetchone()
+    verb = sql.SQL("alter" if found else "create")
+    connection.execute(sql.SQL("{} role {} login password {}").format(verb, name, sql.Literal(password)))
+    if role is Role.ANALYST:
+        for setting, value in ANALYST_SETTINGS.items():
+            connection.execute(sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value)))
+        connection.execute(sql.SQL("alter role {} connection limit 20").format(name))
+
+
+ANALYST_SETTINGS = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "5min",
+    "idle_in_transaction_session_timeout": "15min",
+    "work_mem": "64MB",
+    "temp_file_limit": "2GB",
+    "search_path": "marts",
+}
+
+
+def _ensure_database(connection: psycopg.Connection, database: str, owner: Role) -> None:
+    if connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone():
+        return
+    connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(owner.role_name)))
+    connection.execute(
+        sql.SQL("create database {} owner {} encoding 'UTF8' template template0").format(
+            sql.Identifier(database), sql.Identifier(owner.role_name)
+        )
+    )
+    connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
+    for role in Role if owner is Role.OWNER else (Role.PIPELINE,):
+        connection.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(database), sql.Identifier(role.role_name)))
+
+
+def database_name(url: str) -> str:
+    """The database that a URL names ("postgres" where it names none)."""
+    return make_url(url).database or "postgres"

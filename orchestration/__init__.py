@@ -1,0 +1,1 @@
+"""The Dagster code location, its assets and schedules, and the plan worker. Imports domain and database, never the API."""

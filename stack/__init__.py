@@ -1,0 +1,1 @@
+"""The whole platform on one machine: embedded Postgres, the processes, the `mesocycle` command."""
