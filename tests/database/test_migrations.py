@@ -2,10 +2,10 @@
 
 import psycopg
 import pytest
-from tests.conftest import Database
 
 from database.connection import Role
 from database.migrate import migrate
+from tests.conftest import Database
 
 
 def new_user(connection: psycopg.Connection, user_id: str = "ann") -> int:
