@@ -1,0 +1,1 @@
+"""What is measured, against whom. Each module is run by `python -m benchmarks.<name> [--quick] [--json FILE]`."""
