@@ -1,0 +1,47 @@
+"""When things run by themselves: marts whenever something changed, plans every night. Both crons are settings."""
+
+import os
+
+import dagster as dg
+from database.freshness import anything_changed
+
+from orchestration.jobs import MARTS_JOB, PLANS_JOB, marts_job, plans_job
+from orchestration.resources import Warehouse
+
+MARTS_CRON = os.environ.get("MESOCYCLE_MARTS_CRON", "* * * * *")
+"""Every minute: a tick costs one query unless something changed, and a logged set must show within two minutes."""
+PLANS_CRON = os.environ.get("MESOCYCLE_PLANS_CRON", "0 3 * * *")
+
+UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+@dg.schedule(
+    job=marts_job,
+    cron_schedule=MARTS_CRON,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Brings the marts up to date when the app wrote something or a user's day began; else it only says so.",
+)
+def marts_schedule(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+    if unfinished_runs(context.instance, MARTS_JOB):
+        return dg.SkipReason("The last build of the marts is still running.")
+    with warehouse.connect() as connection:
+        if not anything_changed(connection):
+            return dg.SkipReason("Nothing changed since the last build.")
+    return dg.RunRequest()
+
+
+@dg.schedule(
+    job=plans_job,
+    cron_schedule=PLANS_CRON,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Regenerates the plans of users whose inputs changed.",
+)
+def plans_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    if unfinished_runs(context.instance, PLANS_JOB):
+        return dg.SkipReason("The last regeneration is still running.")
+    return dg.RunRequest()
+
+
+def unfinished_runs(instance: dg.DagsterInstance, job_name: str) -> int:
+    """How many runs of a job are queued or running."""
+    return len(instance.get_run_ids(dg.RunsFilter(job_name=job_name, statuses=UNFINISHED), limit=5))

@@ -1,0 +1,41 @@
+"""Every dbt model, seed and test as assets and checks: one dbt invocation per group of models that plans don't separate."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from database.builds import build
+from orchestration.dbt import DBT_PROJECT, dbt_environment, dbt_project, target_folder
+from orchestration.resources import Warehouse
+from orchestration.run import POSTGRES_POOL, build_as_of, is_full
+
+PROJECT = dbt_project()
+
+
+@dbt_assets(
+    manifest=PROJECT.manifest_path,
+    project=PROJECT,
+    name="dbt_models",
+    pool=POSTGRES_POOL,
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
+)
+def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
+    os.environ.update(dbt_environment(warehouse.owner_url))  # the resource hands its own environment on to dbt
+    dbt = DbtCliResource(project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT, dbt_executable=str(Path(sys.executable).parent / "dbt"))
+    arguments = ["build", *(["--full-refresh"] if is_full(context) else [])]
+    as_of = build_as_of(context)
+    with build(warehouse.owner_url, kind=build_kind(context), as_of=as_of) as details:
+        details["run_id"] = context.run.run_id
+        invocation = dbt.cli(arguments, context=context, target_path=target_folder() / "runs" / context.run.run_id)
+        yield from invocation.stream()
+
+
+def build_kind(context: dg.AssetExecutionContext) -> str:
+    """`marts` where this step brings the marts up to date, else the layer that it stops at."""
+    layers = {key.path[0] for key in context.selected_asset_keys}
+    return "marts" if "marts" in layers else "intermediate"
