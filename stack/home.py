@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from api.tokens import generate_key_pair
 
+from api.tokens import generate_key_pair
 from database.connection import Role
 
 PROJECT = Path(__file__).parent.parent
@@ -101,7 +101,7 @@ class Home:
             private_key, public_key = generate_key_pair()
             values = {"superuser_password": secrets.token_urlsafe(24), "private_key": private_key, "public_key": public_key}
             values |= {f"{role}_password": secrets.token_urlsafe(24) for role in Role}
-            _write_private(self.secrets_file, json.dumps(values, indent=1))
+            write_private(self.secrets_file, json.dumps(values, indent=1))
         loaded: dict[str, str] = json.loads(self.secrets_file.read_text())
         return loaded
 
@@ -120,7 +120,7 @@ class Home:
         return loaded
 
     def update_state(self, **changes: Any) -> None:
-        _write_private(self.state_file, json.dumps({**self.state(), **changes}, indent=1))
+        write_private(self.state_file, json.dumps({**self.state(), **changes}, indent=1))
 
     def recorded(self, name: str) -> RecordedProcess | None:
         """A process by name, `supervisor` included."""
@@ -150,7 +150,8 @@ def free_port(preferred: int, taken: set[int]) -> int:
     raise OSError(f"No free port between {preferred} and {preferred + 500}.")
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
     # Written beside and renamed: a reader never sees half a file, and the permission is there from the first byte.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(descriptor, "w") as file:

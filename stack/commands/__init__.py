@@ -1,0 +1,1 @@
+"""What each `mesocycle` command does, by theme."""

@@ -1,0 +1,116 @@
+"""What the platform knows about a user, as tables in the terminal: summary, records, plan; and the onboarding funnel."""
+
+import json
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from rich.table import Table
+
+from database.connection import Role, connect
+from domain.vocabulary import SummaryRange
+from stack.commands.context import CommandError, console, current_platform
+
+UserId = Annotated[str, typer.Argument(metavar="USER", help="The app's user id, as in test_user.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(summary)
+    app.command()(records)
+
+
+def summary(
+    user: UserId, range: Annotated[SummaryRange | None, typer.Option(help="One range; all of them side by side unless given.")] = None
+) -> None:
+    """Print a user's progress over the last 7, 30, 90, 365 days and of all time."""
+    with connect(current_platform().url(Role.API)) as connection:
+        ranges = [range] if range else list(SummaryRange)
+        payloads = {each: _payload(connection, user, f"summary/{each}") for each in ranges}
+    table = Table(title=f"{user}", title_justify="left")
+    table.add_column("")
+    for each in ranges:
+        table.add_column(each.value, justify="right")
+    for name, label in SUMMARY_ROWS.items():
+        table.add_row(label, *(_shown(payloads[each].get(name)) for each in ranges))
+    console.print(table)
+    muscles = {each: payloads[each].get("setsByMuscle") or {} for each in ranges}
+    names = sorted({name for by_muscle in muscles.values() for name in by_muscle})
+    if names:
+        table = Table(title="Sets by muscle (indirect work counts half)", title_justify="left")
+        table.add_column("")
+        for each in ranges:
+            table.add_column(each.value, justify="right")
+        for name in names:
+            table.add_row(name.replace("_", " "), *(_shown(muscles[each].get(name, 0)) for each in ranges))
+        console.print(table)
+
+
+SUMMARY_ROWS = {
+    "workouts": "workouts",
+    "activeDays": "active days",
+    "trainingMinutes": "minutes",
+    "sets": "sets",
+    "reps": "reps",
+    "volumeKg": "volume, kg",
+    "volumeChangePct": "volume against the period before, %",
+    "avgRpe": "average RPE",
+    "exercises": "exercises",
+    "recordEvents": "records improved",
+    "currentStreakWeeks": "current streak, weeks",
+    "longestStreakWeeks": "longest streak, weeks",
+    "plannedSessions": "planned sessions",
+    "completedSessions": "completed sessions",
+    "adherence": "adherence",
+    "lastWorkoutAt": "last workout",
+}
+
+
+def records(user: UserId) -> None:
+    """Print a user's personal records."""
+    with connect(current_platform().url(Role.API)) as connection:
+        payload = _payload(connection, user, "records")
+    rows = payload.get("records", [])
+    if not rows:
+        console.print(f"{user} has no records yet.")
+        return
+    kinds = list(dict.fromkeys(row["recordType"] for row in rows))
+    table = Table(title=f"Personal records of {user}", title_justify="left")
+    table.add_column("exercise")
+    for kind in kinds:
+        table.add_column(kind.replace("_", " "), justify="right")
+    by_exercise: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        by_exercise.setdefault(row["exerciseName"], {})[row["recordType"]] = row
+    for name, found in sorted(by_exercise.items()):
+        table.add_row(
+            name,
+            *(f"{_shown(found[kind]['value'])}\n[dim]{str(found[kind]['achievedAt'])[:10]}[/]" if kind in found else "" for kind in kinds),
+        )
+    console.print(table)
+
+
+def _payload(connection: psycopg.Connection, user: str, resource: str) -> dict[str, Any]:
+    row = connection.execute(
+        """
+        select p.payload
+        from app.users u left join marts.user_payloads p on p.user_key = u.user_key and p.resource = %s
+        where u.user_id = %s
+        """,
+        [resource, user],
+    ).fetchone()
+    if row is None:
+        raise CommandError(f"There is no user {user!r}. `mesocycle import FILE --user {user}` makes one; test_user is in the sample.")
+    if row[0] is None:
+        raise CommandError(f"{user} came after the last build: `mesocycle refresh`.")
+    loaded: dict[str, Any] = json.loads(row[0])
+    return loaded
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if value % 1 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)

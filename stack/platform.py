@@ -1,0 +1,223 @@
+"""Starts the platform step by step, and says what it does: Postgres, schema, sample data, Dagster, API, first build."""
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import psycopg
+from database.catalogue import publish_catalogue
+from database.population import load_sample
+
+from database.bootstrap import bootstrap, database_name
+from database.connection import Role, connect, url_for
+from database.migrate import migrate
+from orchestration.dbt import prepare_manifest
+from stack.embedded_postgres import EmbeddedPostgres, server_settings
+from stack.home import PROJECT, Home, free_port
+from stack.supervisor import Service, Supervisor, stop_processes
+
+DATABASE = "mesocycle"
+STORAGE_DATABASE = "mesocycle_dagster"
+PREFERRED_PORTS = {"postgres": 5432, "dagster": 3000, "api": 8000}
+LOOPBACK = "127.0.0.1"
+
+
+class PlatformError(RuntimeError):
+    """The platform could not be started; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `mesocycle up` was asked for."""
+
+    sample: bool = True
+    ports: Mapping[str, int] | None = None
+    external_url: str | None = None
+    api_workers: int | None = None
+
+
+class Platform:
+    """One platform in one home folder. `say` prints a line for a person."""
+
+    def __init__(self, home: Home, say: Callable[[str], None]) -> None:
+        self.home = home
+        self._say = say
+        self.supervisor = Supervisor(home, say)
+        self.ports: dict[str, int] = {}
+        self._external_url: str | None = None
+
+    # Addresses
+
+    @property
+    def postgres(self) -> EmbeddedPostgres:
+        return EmbeddedPostgres(self.home.postgres_folder, self.ports["postgres"])
+
+    @property
+    def admin_url(self) -> str:
+        return self._external_url or self.postgres.url(self.home.secrets()["superuser_password"])
+
+    def url(self, role: Role, database: str | None = None) -> str:
+        """A role's URL of the platform's database (or of another one of the same server)."""
+        name = database or (database_name(self._external_url) if self._external_url else DATABASE)
+        return url_for(self.admin_url, role=role, password=self.home.passwords()[role], database=name)
+
+    @property
+    def storage_url(self) -> str:
+        return self.url(Role.PIPELINE, STORAGE_DATABASE)
+
+    def address(self, service: str) -> str:
+        return f"http://{LOOPBACK}:{self.ports[service]}"
+
+    def environment(self) -> dict[str, str]:
+        """What every process of the platform reads; nothing else tells them where things are."""
+        secrets = self.home.secrets()
+        return {
+            "MESOCYCLE_HOME": str(self.home.folder),
+            "MESOCYCLE_OWNER_URL": self.url(Role.OWNER),
+            "MESOCYCLE_PIPELINE_URL": self.url(Role.PIPELINE),
+            "MESOCYCLE_DAGSTER_STORAGE_URL": self.storage_url,
+            "MESOCYCLE_COMPUTE_LOGS": str(self.home.dagster_folder / "compute_logs"),
+            "MESOCYCLE_DBT_TARGET": str(self.home.dbt_folder),
+            "DAGSTER_HOME": str(self.home.dagster_folder),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+            "MESOCYCLE_API_DATABASE_URL": self.url(Role.API),
+            "MESOCYCLE_API_JWKS": secrets["public_key"],
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    # Steps
+
+    def recover(self) -> None:
+        """End what an earlier supervisor left running (it was killed): exactly the processes that it recorded."""
+        leftovers = []
+        for name in self.home.state().get("processes", {}):
+            recorded = self.home.recorded(name)
+            if recorded and recorded.running:
+                leftovers.append(recorded.pid)
+        if leftovers:
+            self._say(f"Ending {len(leftovers)} process(es) that an earlier run left behind.")
+            stop_processes(leftovers)
+        self.home.update_state(processes={}, ready=False)
+
+    def choose_ports(self, wanted: Mapping[str, int] | None) -> None:
+        """The wanted ports, else those of last time, else the usual ones; where one is busy, the next free one, said aloud."""
+        before = self.home.state().get("ports", {})
+        for name, usual in PREFERRED_PORTS.items():
+            if name == "postgres":
+                if self._external_url:
+                    continue
+                running = EmbeddedPostgres(self.home.postgres_folder, usual).running_port
+                if running is not None:
+                    self.ports[name] = running
+                    continue
+            preferred = (wanted or {}).get(name) or before.get(name) or usual
+            port = free_port(preferred, set(self.ports.values()))
+            if port != preferred:
+                self._say(f"Port {preferred} is busy: {name} takes {port}.")
+            self.ports[name] = port
+        self.home.update_state(ports=self.ports)
+
+    def start_postgres(self, external_url: str | None) -> str:
+        self._external_url = external_url
+        self.home.update_state(external_url=external_url)
+        if external_url:
+            with connect(external_url) as connection:
+                return f"PostgreSQL {connection.info.parameter_status('server_version')} (yours)"
+        memory, cpus = psutil.virtual_memory().total, os.cpu_count() or 1
+        self.postgres.create(self.home.secrets()["superuser_password"])
+        self.postgres.start(server_settings(memory_bytes=memory, cpus=cpus))
+        with connect(self.admin_url) as connection:
+            return f"PostgreSQL {connection.info.parameter_status('server_version')} on {LOOPBACK}:{self.ports['postgres']}"
+
+    def prepare_database(self) -> str:
+        database = database_name(self._external_url) if self._external_url else DATABASE
+        bootstrap(self.admin_url, database=database, passwords=self.home.passwords(), storage_database=STORAGE_DATABASE)
+        migrate(self.url(Role.OWNER))
+        with connect(self.url(Role.OWNER)) as connection:
+            exercises = publish_catalogue(connection)
+        return f"Schema is at the newest migration; {exercises} catalogue exercises"
+
+    def load_sample_users(self) -> str:
+        with connect(self.url(Role.OWNER)) as connection:
+            row = connection.execute("select count(*) from app.users").fetchone()
+        if row and row[0]:
+            return f"{row[0]:,} users are there already"
+        report = load_sample(self.url(Role.OWNER), until=datetime.now(UTC))
+        return f"{report.users:,} sample users, {report.workouts:,} workouts, {report.sets:,} sets"
+
+    @property
+    def needs_first_build(self) -> bool:
+        with connect(self.url(Role.OWNER)) as connection:
+            row = connection.execute("select count(*) from ops.builds where succeeded and kind = 'marts'").fetchone()
+        return not (row and row[0])
+
+    def prepare_dagster(self) -> str:
+        (self.home.dagster_folder / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
+        os.environ["MESOCYCLE_DBT_TARGET"] = str(self.home.dbt_folder)
+        prepare_manifest()
+        return "dbt project is parsed"
+
+    def start_services(self, api_workers: int | None) -> None:
+        environment = self.environment()
+        python, workspace = Path(sys.executable), PROJECT / "workspace.yaml"
+        tools = python.parent
+        services: dict[str, list[str | Path]] = {
+            "dagster-webserver": [tools / "dagster-webserver", "-h", LOOPBACK, "-p", str(self.ports["dagster"]), "-w", workspace],
+            "dagster-daemon": [tools / "dagster-daemon", "run", "-w", workspace],
+            "api": [
+                *(python, "-m", "uvicorn", "api.app:create_app", "--factory", "--host", LOOPBACK, "--port", str(self.ports["api"])),
+                *("--workers", str(api_workers or os.cpu_count() or 1), "--no-access-log", "--timeout-graceful-shutdown", "5"),
+            ],
+        }
+        for name, command in services.items():
+            self.supervisor.start(Service(name, command, environment, PROJECT))
+
+    def keep_postgres_alive(self) -> None:
+        """Start Postgres again where it was killed; an existing Postgres of yours is never touched."""
+        if self._external_url is None and self.postgres.pid is None and not self.supervisor.stopping.is_set():
+            self._say("PostgreSQL ended; starting it again.")
+            self.start_postgres(None)
+
+    def stop(self) -> None:
+        """End the services, then Postgres."""
+        self.supervisor.stop()
+        if self._external_url is None and "postgres" in self.ports:
+            self.postgres.stop()
+        self.home.update_state(ready=False, supervisor=None)
+
+
+def wait_for(url: str, seconds: float, *, stopping: Callable[[], bool] = lambda: False) -> bool:
+    """Whether `url` answers with success within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not stopping():
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:  # a loopback address of our own
+                if response.status == 200:
+                    return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    return False
+
+
+def running_platform(home: Home) -> Platform:
+    """The platform of `home` as its state tells it, for commands that talk to it; raises PlatformError where it doesn't run."""
+    platform = Platform(home, lambda _: None)
+    state = home.state()
+    platform.ports = dict(state.get("ports", {}))
+    platform._external_url = state.get("external_url")
+    if not state or (platform._external_url is None and platform.postgres.pid is None):
+        raise PlatformError(f"No platform runs in {home.folder}. Start it with `mesocycle up`.")
+    try:
+        connect(platform.url(Role.OWNER)).close()
+    except psycopg.OperationalError as error:
+        raise PlatformError(f"Postgres doesn't answer ({str(error).strip()}). `mesocycle doctor` says more.") from error
+    return platform
