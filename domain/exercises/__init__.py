@@ -1,0 +1,1 @@
+"""The exercise catalogue, our own data file, and the matching of exported exercise names to it."""
