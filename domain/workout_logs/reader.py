@@ -663,7 +663,7 @@ class _Table:
                 "line": kept["line"].astype("int64"),
             }
         ).reset_index(drop=True)
-        for name in ("equipment_hint", "notes", "superset"):
+        for name in ("set_type", "equipment_hint", "notes", "superset"):
             sets[name] = sets[name].astype("str")
         first_rows = kept.drop_duplicates("workout_index")["row"].tolist()
         starts = [instants[row] for row in first_rows]
