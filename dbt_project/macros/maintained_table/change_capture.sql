@@ -1,0 +1,52 @@
+{#-
+  The model that fills the queue. Its SQL returns (kind, user_key, workout_key, local_date) of everything that changed after the last
+  capture's snapshot. One transaction: read the snapshot, search, queue, move the cursor. Reading the snapshot first means that what
+  commits in between is searched again by the next build, never missed. `needs` names relations that its SQL reads as they stand:
+  where one is missing, everything is built anew. Post-hooks run before the cursor moves.
+-#}
+{% materialization change_capture, adapter='postgres' -%}
+    {%- set target = this.incorporate(type='table') -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {%- call statement('start_capture') -%}
+update {{ change_cursor() }} set next_snapshot = pg_current_snapshot(), next_as_of = coalesce((select as_of from {{ var('build_clock') }}), now())
+    {%- endcall -%}
+    {%- set missing = [] -%}
+    {%- for relation in config.get('needs', default=[]) if mv_single_value("select to_regclass('" ~ relation ~ "') is null") -%}
+        {%- do missing.append(relation) -%}
+    {%- endfor -%}
+    {%- set now = run_query(
+        "select batch + 1 as batch, coalesce(snapshot is null or pg_snapshot_xmin(snapshot) > pg_snapshot_xmax(next_snapshot), true) as is_first
+         from " ~ change_cursor()).rows[0] -%}
+    {%- set live = [] -%}
+    {%- for node in graph.nodes.values() if node.config.materialized == 'maintained_table' -%} {%- do live.append(node.name) -%} {%- endfor -%}
+
+    {%- if now['is_first'] or missing -%}
+        {#- Nothing was captured yet, or the cluster is another one than the snapshot's: everything is built anew. -#}
+        {%- call statement('main', fetch_result=true) -%} delete from {{ model_state() }} returning 1 {%- endcall -%}
+        {%- set found = 1 -%}
+    {%- else -%}
+        {%- call statement('main', fetch_result=true) -%}
+with captured as (
+    insert into {{ change_queue() }} (batch, kind, user_key, workout_key, local_date)
+    select distinct {{ now['batch'] }}, kind, user_key, workout_key, local_date from ({{ sql }}) changed
+    returning 1
+)
+select count(*) as captured from captured
+        {%- endcall -%}
+        {%- set found = load_result('main').table.rows[0]['captured'] | int -%}
+    {%- endif -%}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {%- call statement('move_cursor') -%}
+update {{ change_cursor() }} set snapshot = next_snapshot, as_of = next_as_of, captured_at = clock_timestamp()
+    {%- if found %}, batch = {{ now['batch'] }} {%- endif %};
+insert into {{ var('watermarks') }} as w (name, xid) select 'marts', pg_snapshot_xmin(snapshot) from {{ change_cursor() }}
+on conflict (name) do update set xid = excluded.xid, moved_at = clock_timestamp();
+delete from {{ model_state() }} where model not in ('{{ live | join("', '") }}');
+delete from {{ change_queue() }} where batch <= (select min(consumed_batch) from {{ model_state() }})
+    {%- endcall -%}
+    {%- if found -%} {%- do run_query('analyze ' ~ change_queue()) -%} {%- endif -%}
+    {%- do adapter.commit() -%}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [target]}) }}
+{%- endmaterialization %}

@@ -1,0 +1,145 @@
+{#- Build aside, then rename in one short transaction: shared by the materialisations of this folder. -#}
+
+{#-
+  Puts `candidate` into the place of `target` (which may be absent, or of another kind) inside the current transaction.
+  True when done; false when the lock was not to be had within `give_up_after_seconds`.
+
+  The lock is asked for again and again, each time for `lock_timeout_ms` only: a waiting exclusive lock makes every later reader
+  queue behind it, so it must never wait long. Nothing is held between two attempts, because each is a subtransaction.
+  A target that other views still read is not dropped: it is renamed to <name>__retired_<n>, goes on serving them, and goes
+  as soon as nothing reads it any more.
+-#}
+{% macro try_to_swap(candidate, target, lock_timeout_ms, give_up_after_seconds) %}
+    {%- call statement('swap') -%}
+do $swap$
+declare
+    give_up_at constant timestamptz := clock_timestamp() + make_interval(secs => {{ give_up_after_seconds }});
+    pause double precision := 0.02;
+    old_relation oid;
+    old_kind text;
+    new_kind text;
+    retired constant text := '{{ target.identifier[:40] }}__retired_' || pg_current_xact_id()::text;
+    index_name record;
+begin
+    perform set_config('candidate.swapped', 'false', true);
+    select case relkind when 'm' then 'materialized view' when 'v' then 'view' else 'table' end into new_kind
+    from pg_class where oid = '{{ candidate }}'::regclass;
+    loop
+        begin
+            perform set_config('lock_timeout', '{{ lock_timeout_ms }}ms', true);
+            old_relation := to_regclass('{{ target }}');
+            if old_relation is not null then
+                select case relkind when 'm' then 'materialized view' when 'v' then 'view' else 'table' end into old_kind
+                from pg_class where oid = old_relation;
+                execute format('alter %s {{ target }} rename to %I', old_kind, retired);
+                begin
+                    execute format('drop %s {{ target.without_identifier() }}.%I', old_kind, retired);
+                exception when dependent_objects_still_exist then
+                    -- Its indexes give their names free.
+                    for index_name in
+                        select n.nspname, c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+                        where i.indrelid = old_relation
+                    loop
+                        execute format('alter index %I.%I rename to %I', index_name.nspname, index_name.relname,
+                            left(index_name.relname, 40) || '__retired_' || pg_current_xact_id()::text);
+                    end loop;
+                end;
+            end if;
+            execute format('alter %s {{ candidate }} rename to %I', new_kind, '{{ target.identifier }}');
+            for index_name in
+                select n.nspname, c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+                where i.indrelid = to_regclass('{{ target }}') and c.relname like '%\_\_candidate'
+            loop
+                execute format('alter index %I.%I rename to %I', index_name.nspname, index_name.relname, replace(index_name.relname, '__candidate', ''));
+            end loop;
+            perform set_config('candidate.swapped', 'true', true);
+            exit;
+        exception when lock_not_available or deadlock_detected then
+            null;
+        end;
+        exit when clock_timestamp() > give_up_at;
+        perform pg_sleep(pause * (0.5 + random()));
+        pause := least(pause * 1.5, 1.0);
+    end loop;
+    perform set_config('lock_timeout', '0', true);
+end $swap$;
+    {%- endcall -%}
+    {{ return(mv_single_value("select current_setting('candidate.swapped', true)") == 'true') }}
+{% endmacro %}
+
+
+{#- Creates dbt's index dictionaries ({columns, unique, type}, and `include`) under names that the swap makes final. -#}
+{% macro build_indexes(candidate, indexes) %}
+    {%- set base = candidate.identifier | replace('__candidate', '') -%}
+    {%- for index in indexes -%}
+        {%- set name = (base ~ '_by_' ~ (index.columns | join('_') | replace('"', '')))[:50] ~ '__candidate' -%}
+        {%- do run_query(
+            'create ' ~ ('unique ' if index.unique else '') ~ 'index ' ~ adapter.quote(name) ~ ' on ' ~ candidate
+            ~ (' using ' ~ index.type if index.type else '') ~ ' (' ~ index.columns | join(', ') ~ ')'
+            ~ (' include (' ~ index.include | join(', ') ~ ')' if index.include else '')) -%}
+    {%- endfor -%}
+{% endmacro %}
+
+
+{#- Gives `candidate` every privilege that was granted on `target`. -#}
+{% macro copy_grants(target, candidate) %}
+    {%- call statement('copy_grants') -%}
+do $grants$
+declare
+    privilege record;
+begin
+    for privilege in
+        select a.privilege_type, a.is_grantable, coalesce(r.rolname, 'public') as grantee, r.oid is null as is_public
+        from pg_class c cross join aclexplode(c.relacl) a left join pg_roles r on r.oid = a.grantee
+        where c.oid = to_regclass('{{ target }}') and a.grantee <> c.relowner
+    loop
+        execute format('grant %s on {{ candidate }} to %s%s', privilege.privilege_type,
+            case when privilege.is_public then 'public' else quote_ident(privilege.grantee) end,
+            case when privilege.is_grantable then ' with grant option' else '' end);
+    end loop;
+end $grants$;
+    {%- endcall -%}
+{% endmacro %}
+
+
+{#- Removes what an interrupted build may have left; nobody reads a candidate, so this never waits for a reader. -#}
+{% macro drop_candidate(candidate) %}
+    {%- call statement('drop_candidate') -%}
+do $drop$
+declare
+    kind text;
+begin
+    select case relkind when 'm' then 'materialized view' when 'v' then 'view' else 'table' end into kind
+    from pg_class where oid = to_regclass('{{ candidate }}');
+    if kind is not null then
+        execute format('drop %s {{ candidate }}', kind);
+    end if;
+end $drop$;
+    {%- endcall -%}
+{% endmacro %}
+
+
+{#- Drops the retired relations that nothing reads any more; the others stay for a later build. Commits. -#}
+{% macro drop_retired_relations() %}
+    {%- call statement('drop_retired') -%}
+do $retired$
+declare
+    relation record;
+begin
+    perform set_config('lock_timeout', '25ms', true);
+    for relation in
+        select n.nspname, c.relname, case c.relkind when 'm' then 'materialized view' when 'v' then 'view' else 'table' end as kind
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where c.relname ~ '__retired_[0-9]+$' and c.relkind in ('r', 'm', 'v') and pg_has_role(c.relowner, 'usage') order by c.oid desc
+    loop
+        begin
+            execute format('drop %s if exists %I.%I', relation.kind, relation.nspname, relation.relname);
+        exception when dependent_objects_still_exist or lock_not_available then
+            null;
+        end;
+    end loop;
+    perform set_config('lock_timeout', '0', true);
+end $retired$;
+    {%- endcall -%}
+    {%- do adapter.commit() -%}
+{% endmacro %}

@@ -1,0 +1,25 @@
+{{
+    config(
+        materialized="materialized_view",
+        indexes=[{"columns": ["user_key", "exercise_key", "record_type"], "unique": true}],
+        source_version=version_of(["personal_record_rows"]),
+        audits=[
+            {"name": "a record is above zero", "sql": "select user_key, exercise_key, record_type from {relation} where not value > 0"},
+        ],
+    )
+}}
+select
+    records.user_key,
+    records.exercise_key,
+    exercises.exercise_id,
+    exercises.exercise_name,
+    records.record_type,
+    records.value,
+    case records.record_type when 'reps' then 'reps' else 'kg' end as unit,
+    records.weight_kg,
+    records.reps,
+    records.workout_key,
+    records.achieved_at,
+    records.achieved_on
+from {{ ref("personal_record_rows") }} as records
+join {{ ref("stg_exercises") }} as exercises on exercises.exercise_key = records.exercise_key

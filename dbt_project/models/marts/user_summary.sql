@@ -1,0 +1,37 @@
+{{
+    config(
+        materialized="materialized_view",
+        indexes=[{"columns": ["user_key", "range"], "unique": true}],
+        source_version=version_of(["user_summary_rows"]),
+        audits=[
+            {"name": "every user has one row per range", "sql": "select user_key from {relation} group by user_key having count(*) <> 5"},
+            {"name": "nothing is negative", "sql": "select user_key, range from {relation} where least(workouts, active_days, sets, reps, exercises, record_events) < 0 or volume_kg < 0 or training_minutes < 0"},
+            {"name": "no more active days than the range has", "sql": "select user_key, range from {relation} where range <> 'all' and active_days > replace(range, 'd', '')::int"},
+        ],
+    )
+}}
+select
+    user_key,
+    range,
+    workouts,
+    active_days,
+    training_minutes,
+    sets,
+    reps,
+    volume_kg,
+    avg_rpe,
+    exercises,
+    record_events,
+    current_streak_weeks,
+    longest_streak_weeks,
+    first_workout_at,
+    last_workout_at,
+    previous_workouts,
+    previous_volume_kg,
+    volume_change_pct,
+    planned_sessions,
+    completed_sessions,
+    adherence,
+    sets_by_muscle,
+    as_of
+from {{ ref("user_summary_rows") }}

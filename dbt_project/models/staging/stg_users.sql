@@ -1,0 +1,1 @@
+select user_key, time_zone, created_at from {{ source("app", "users") }}

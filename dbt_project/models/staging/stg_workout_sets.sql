@@ -1,0 +1,17 @@
+-- Products are rounded to milligrams, so that equal values are equal and sums don't depend on the order of rows:
+-- sums of whole numbers below 2^53 are exact in double precision.
+select
+    workout_key,
+    position,
+    exercise_key,
+    set_type <> 'warmup' as is_working,
+    weight_kg,
+    coalesce(reps, 0) as reps,
+    round(weight_kg * reps * 1000000) as volume_mg,
+    case
+        when reps = 1 then round(weight_kg * 1000000)
+        when reps between 2 and 12 then round(weight_kg * (30 + reps) / 30 * 1000000)
+    end as e1rm_mg,
+    rpe
+from {{ source("app", "workout_sets") }}
+where reps > 0 or duration_seconds > 0 or distance_m > 0
