@@ -21,13 +21,15 @@ setup_seconds             To prepare the station once per exercise.
 fatigue                   1 (wrist curl) to 5 (heavy deadlift): what a hard set costs the whole body.
 failure_safety            safe | spotter (only with a spotter or safety arms) | avoid (never plan to failure).
 substitution_family       Exercises that can stand in for each other.
-family_load_ratio         Logged load relative to the family's reference exercise (ratio 1), to carry a load over. 0 = loads don't carry over.
+family_load_ratio         Logged load relative to the family's reference exercise (ratio 1), to carry a load over. 0 = loads don't carry over
+                          (body weight, assisted, unloaded).
 contraindications         `area:severity` (vocabulary.BodyArea, Severity): with trouble in that area take care, or leave the exercise out.
 cold_start_ratio          e1RM of the logged load as a multiple of body weight for a male beginner: the *low* value of the tables in
                           EVIDENCE ("Cold start"), carried to variants by family_load_ratio. An estimate of strength, not a prescription:
                           start below it. Assisted exercises: the assistance to start with. 0 = no (added) load.
 cold_start_ratio_female   The same for a female beginner.
-priority                  1–100: how good a default choice within its family when planning.
+priority                  1–100: how good a default choice within its family when planning. 1 = for logs only, never planned: it needs a thing
+                          (a pool, a ball, a rope) that vocabulary.Equipment doesn't know.
 aliases                   Other names, as Strong, Hevy, FitNotes and people write them. An unqualified name (`Squat`) means an
                           exercise only if it stands here.
 """
@@ -96,6 +98,14 @@ _NUMBERS = (
     "cold_start_ratio",
     "cold_start_ratio_female",
 )
+# Keys are stored as smallint in plans.
+_RANGES = {
+    "exercise_key": (1, 32767),
+    "fatigue": (1, 5),
+    "priority": (1, 100),
+    "setup_seconds": (1, 600),
+    "seconds_per_repetition": (0.1, 60),
+}
 _BOOLEANS = ("load_per_hand", "is_compound")
 _CLOSED: dict[str, frozenset[str]] = {
     "movement_pattern": frozenset(MovementPattern),
@@ -180,8 +190,9 @@ def _faults(raw: pd.DataFrame) -> list[str]:
             if len(set(words)) != len(words):
                 faults.append(f"{where}: {column} names something twice")
         for column in (*_INTEGERS, *_NUMBERS):
+            low, high = _RANGES.get(column, (0, 10_000))
             number = pd.to_numeric(row[column], errors="coerce")
-            if not (number >= 0) or (column in _INTEGERS and number != int(number)):
+            if not (low <= number <= high) or (column in _INTEGERS and number != int(number)):
                 faults.append(f"{where}: {column} {row[column]!r} isn't a number that fits")
         for column in _BOOLEANS:
             if row[column] not in {"true", "false"}:

@@ -72,7 +72,7 @@ def match_names(names: Iterable[Hashable], equipment_hints: Iterable[Hashable] |
     `names` is a Series (its index is kept) or any iterable of names; `equipment_hints`, when given, goes with it element by element.
     """
     series = names if isinstance(names, pd.Series) else pd.Series(list(names), dtype="object")
-    hints = [None] * len(series) if equipment_hints is None else list(equipment_hints)
+    hints: list[Hashable] = [None] * len(series) if equipment_hints is None else list(equipment_hints)
     if len(hints) != len(series):
         raise ValueError(f"{len(series)} names but {len(hints)} equipment hints")
     text = [value if isinstance(value, str) else None for value in series.tolist()]
