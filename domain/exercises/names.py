@@ -61,7 +61,6 @@ _PHRASES: dict[tuple[str, ...], tuple[str, ...]] = {
         "ez bar": "ezbar",
         "ez curl bar": "ezbar",
         "e z bar": "ezbar",
-        "ezbar": "ezbar",
         "trap bar": "trapbar",
         "hex bar": "trapbar",
         "t bar": "tbar",
@@ -90,7 +89,6 @@ _PHRASES: dict[tuple[str, ...], tuple[str, ...]] = {
         "straight leg": "straightleg",
         "straight legged": "straightleg",
         "iso lateral": "isolateral",
-        "isolateral": "isolateral",
         "bent over": "bentover",
         "close grip": "close",
         "narrow grip": "close",
@@ -111,16 +109,6 @@ _PHRASES: dict[tuple[str, ...], tuple[str, ...]] = {
         "elbow to knee": "elbowtoknee",
         "deltoid": "delt",
         "flye": "fly",
-        "flie": "fly",
-        "flies": "fly",
-        "calve": "calf",
-        "calves": "calf",
-        "crunche": "crunch",
-        "crunches": "crunch",
-        "presse": "presse",
-        "presses": "press",
-        "benches": "bench",
-        "raises": "raise",
         "dumbell": "dumbbell",
         "dumbel": "dumbbell",
         "dumbbel": "dumbbell",
@@ -142,13 +130,15 @@ _LONGEST_PHRASE = max(map(len, _PHRASES))
 # Words without meaning of their own. "with" and "without" aren't here: a squat with bands isn't a band squat.
 _FILLERS = frozenset({"the", "a", "an", "of", "on", "and", "to", "exercise"})
 
+_IRREGULAR_PLURALS = {"flies": "fly", "calves": "calf", "crunches": "crunch", "presses": "press", "benches": "bench", "halves": "half"}
+
 # A plural "s" is dropped; these endings aren't plurals.
 _NOT_PLURAL_ENDINGS = ("ss", "us", "is")
 
 
 def _singular(word: str) -> str:
-    if word in {"flies", "calves", "crunches", "presses", "benches", "raises"}:
-        return _PHRASES[(word,)][0]
+    if word in _IRREGULAR_PLURALS:
+        return _IRREGULAR_PLURALS[word]
     if len(word) >= 3 and word.endswith("s") and not word.endswith(_NOT_PLURAL_ENDINGS):
         return word[:-1]
     return word

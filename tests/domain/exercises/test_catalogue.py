@@ -183,7 +183,7 @@ def test_unloaded_exercises_have_neither_step_nor_ratio(catalogue: Catalogue) ->
 def test_cold_starts_of_one_family_agree_with_its_load_ratios(catalogue: Catalogue) -> None:
     external = catalogue.frame[catalogue.frame["load_type"] == LoadType.EXTERNAL]
     for family, members in external.groupby("substitution_family"):
-        if family == "plank" or family == "jump":
+        if family in {"plank", "jump"}:
             continue  # a press and a jump squat stand in families whose reference carries no load
         per_ratio = members["cold_start_ratio"] / members["family_load_ratio"]
         assert per_ratio.max() - per_ratio.min() <= 0.01 * per_ratio.max(), family
