@@ -1,4 +1,4 @@
-{#- A weight that was derived to the milligram is the session's top weight where they agree: 45 lb stay 45 lb. -#}
+{#- A weight that was derived from a rounded value is the session's top weight where they agree: 45 lb stay 45 lb. -#}
 {% macro exact_weight(expression) -%}
-    case when abs({{ expression }} - weight_kg) < 0.000002 then weight_kg else ({{ expression }})::double precision end
+    case when abs({{ expression }} - weight_kg) < 0.0000001 then weight_kg else ({{ expression }})::double precision end
 {%- endmacro %}

@@ -1,7 +1,10 @@
 """How tests run dbt: in this process, against the test's own database, with a target folder of its own."""
 
+import atexit
 import datetime
+import functools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -26,7 +29,7 @@ def run_dbt(
     if as_of is not None:
         set_clock(url, as_of)
     before = dict(os.environ)
-    folder = tempfile.mkdtemp(prefix="dbt-target-")
+    folder = _target_folder(url)
     try:
         os.environ.update(dbt_environment(url), DBT_TARGET_PATH=folder, DBT_LOG_PATH=folder, DBT_SEND_ANONYMOUS_USAGE_STATS="false")
         result = dbtRunner().invoke(
@@ -38,6 +41,14 @@ def run_dbt(
     if expect_success and not result.success:
         raise DbtFailed(failures(result))
     return result
+
+
+@functools.cache
+def _target_folder(url: str) -> str:
+    """One per database: dbt parses again only what changed since its last run."""
+    folder = tempfile.mkdtemp(prefix="dbt-target-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def failures(result: dbtRunnerResult) -> str:

@@ -16,7 +16,7 @@ with
             case when exercises.load_type <> 'assisted' then sessions.top_weight_kg end as weight,
             case when exercises.load_type <> 'assisted' then sessions.e1rm_kg end as e1rm,
             case when exercises.load_type <> 'assisted' then sessions.set_volume_kg end as set_volume,
-            case when exercises.load_type <> 'assisted' and sessions.volume_mg > 0 then sessions.volume_mg end as workout_volume
+            case when exercises.load_type <> 'assisted' and sessions.volume_e8 > 0 then sessions.volume_e8 end as workout_volume
         from {{ ref("exercise_sessions") }} as sessions
         join {{ ref("stg_exercises") }} as exercises on exercises.exercise_key = sessions.exercise_key
         where sessions.sets > 0
@@ -49,7 +49,7 @@ select
     weight as weight_kg,
     e1rm as e1rm_kg,
     set_volume as set_volume_kg,
-    workout_volume / 1000000 as workout_volume_kg,
+    workout_volume / 100000000 as workout_volume_kg,
     most_reps_weight_kg,
     exercise_key,
     session_number::int as session_number,

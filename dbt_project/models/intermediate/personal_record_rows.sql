@@ -44,7 +44,7 @@ cross join
                 session_number = last_e1rm,
                 'e1rm',
                 e1rm_kg,
-                {{ exact_weight("round((e1rm_kg * 1000000 * case when e1rm_reps = 1 then 1 else 30.0 / (30 + e1rm_reps) end)::numeric, 0) / 1000000") }},
+                {{ exact_weight("e1rm_kg * case when e1rm_reps = 1 then 1 else 30.0 / (30 + e1rm_reps) end") }},
                 e1rm_reps
             ),
             (

@@ -31,14 +31,14 @@ with
             sum(round(days.training_minutes * 60)) filter (where days.age < ranges.days) / 60 as training_minutes,
             sum(days.sets) filter (where days.age < ranges.days)::int as sets,
             sum(days.reps) filter (where days.age < ranges.days)::bigint as reps,
-            sum(round(days.volume_kg * 1000000)) filter (where days.age < ranges.days) / 1000000 as volume_kg,
+            sum(round(days.volume_kg * 100000000)) filter (where days.age < ranges.days) / 100000000 as volume_kg,
             sum(round(days.rpe_sum * 100)) filter (where days.age < ranges.days) / 100 as rpe_sum,
             sum(days.rpe_sets) filter (where days.age < ranges.days) as rpe_sets,
             sum(days.record_events) filter (where days.age < ranges.days)::int as record_events,
             min(days.first_workout_at) filter (where days.age < ranges.days) as first_workout_at,
             max(days.last_workout_at) filter (where days.age < ranges.days) as last_workout_at,
             sum(days.workouts) filter (where days.age >= ranges.days)::int as previous_workouts,
-            sum(round(days.volume_kg * 1000000)) filter (where days.age >= ranges.days) / 1000000 as previous_volume_kg
+            sum(round(days.volume_kg * 100000000)) filter (where days.age >= ranges.days) / 100000000 as previous_volume_kg
         from days
         join ranges on days.age < 2 * ranges.days
         group by days.user_key, ranges.range

@@ -19,7 +19,7 @@ with
             min(duration_seconds) as duration_seconds,
             sum(sets) as sets,
             sum(reps) as reps,
-            sum(volume_mg) as volume_mg,
+            sum(volume_e8) as volume_e8,
             sum(rpe_hundredths) as rpe_hundredths,
             sum(rpe_sets) as rpe_sets
         from {{ ref("exercise_sessions") }}
@@ -37,7 +37,7 @@ with
             sum(sets)::int as sets,
             sum(reps)::bigint as reps,
             coalesce(sum(duration_seconds), 0)::int as training_seconds,
-            sum(volume_mg) / 1000000 as volume_kg,
+            sum(volume_e8) / 100000000 as volume_kg,
             sum(rpe_hundredths)::bigint as rpe_hundredths,
             sum(rpe_sets)::int as rpe_sets,
             min(started_at) as first_workout_at,
