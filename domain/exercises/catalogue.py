@@ -8,7 +8,8 @@ name                      `Movement - Grip (Equipment)`; equipment is left out w
 movement_pattern          vocabulary.MovementPattern.
 equipment                 What is loaded or pulled: vocabulary.Equipment, empty for body weight alone.
 requires                  Everything that must be there: `equipment` plus stations (bench, rack, box, pull_up_bar, dip_bars …).
-primary_muscles           vocabulary.Muscle; a set counts 1.0 for each. At least one.
+primary_muscles           vocabulary.Muscle; a set counts 1.0 for each. Empty only for conditioning and mobility: a run is no set
+                          of squats.
 secondary_muscles         vocabulary.Muscle; a set counts 0.5 for each (DESIGN: indirect work is half a set).
 laterality                vocabulary.Laterality; unilateral = the repetitions are done for each side in turn.
 load_type                 vocabulary.LoadType, what the logged weight means. Bands are `unloaded`: their resistance isn't a weight.
@@ -29,7 +30,7 @@ cold_start_ratio          e1RM of the logged load as a multiple of body weight f
                           start below it. Assisted exercises: the assistance to start with. 0 = no (added) load.
 cold_start_ratio_female   The same for a female beginner.
 priority                  1–100: how good a default choice within its family when planning. 1 = for logs only, never planned: it needs a thing
-                          (a pool, a ball, a rope) that vocabulary.Equipment doesn't know.
+                          (a pool, a ball, a rope) or trains a muscle (tibialis) that the vocabulary doesn't know.
 aliases                   Other names, as Strong, Hevy, FitNotes and people write them. An unqualified name (`Squat`) means an
                           exercise only if it stands here.
 """
@@ -115,6 +116,7 @@ _CLOSED: dict[str, frozenset[str]] = {
     "measured_in": frozenset({"reps", "seconds", "meters"}),
     "failure_safety": frozenset({"safe", "spotter", "avoid"}),
 }
+_WITHOUT_MUSCLES = frozenset({MovementPattern.CONDITIONING, MovementPattern.MOBILITY})
 _LISTS: dict[str, frozenset[str]] = {
     "requires": frozenset(Equipment),
     "primary_muscles": frozenset(Muscle),
@@ -201,7 +203,7 @@ def _faults(raw: pd.DataFrame) -> list[str]:
             if not row[column]:
                 faults.append(f"{where}: {column} is empty")
         primary, secondary = split_list(row["primary_muscles"]), split_list(row["secondary_muscles"])
-        if not primary:
+        if not primary and row["movement_pattern"] not in _WITHOUT_MUSCLES:
             faults.append(f"{where}: no primary muscle")
         if set(primary) & set(secondary):
             faults.append(f"{where}: {sorted(set(primary) & set(secondary))} both primary and secondary")

@@ -128,7 +128,7 @@ _PHRASES: dict[tuple[str, ...], tuple[str, ...]] = {
 _LONGEST_PHRASE = max(map(len, _PHRASES))
 
 # Words without meaning of their own. "with" and "without" aren't here: a squat with bands isn't a band squat.
-_FILLERS = frozenset({"the", "a", "an", "of", "on", "and", "to", "exercise"})
+_FILLERS = frozenset({"the", "a", "an", "of", "on", "and", "to"})
 
 _IRREGULAR_PLURALS = {"flies": "fly", "calves": "calf", "crunches": "crunch", "presses": "press", "benches": "bench", "halves": "half"}
 

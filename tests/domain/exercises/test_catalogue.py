@@ -89,6 +89,12 @@ def test_muscle_credit_is_one_for_primary_and_half_for_secondary(catalogue: Cata
             assert catalogue.muscle_credit[index, column] == expected, (row["name"], muscle)
 
 
+def test_only_conditioning_and_mobility_may_train_no_muscle(catalogue: Catalogue) -> None:
+    idle = catalogue.frame[~catalogue.muscle_credit.any(axis=1)]
+    assert set(idle["movement_pattern"]) == {MovementPattern.CONDITIONING, MovementPattern.MOBILITY}
+    assert (idle["load_type"] == LoadType.UNLOADED).all()
+
+
 def test_requirements_and_contraindications_are_those_of_the_file(catalogue: Catalogue, rows: list[Row]) -> None:
     for index, row in enumerate(rows):
         required = {equipment for column, equipment in enumerate(EQUIPMENT) if catalogue.requirement[index, column]}

@@ -74,6 +74,8 @@ def matched_name(name: str | None, hint: str | None = None) -> str | None:
         ("Lat Pulldown", "Lat Pulldown (Cable)"),
         ("Dumbbell Row", "Row - Single Arm (Dumbbell)"),
         ("Flat Barbell Bench Press", "Bench Press (Barbell)"),
+        ("Plank (Bodyweight)", "Plank"),
+        ("Exercise Bike", "Cycling (Indoor)"),
         # neighbours that must stay apart
         ("Incline Bench Press (Dumbbell)", "Incline Bench Press (Dumbbell)"),
         ("Decline Bench Press (Dumbbell)", "Decline Bench Press (Dumbbell)"),
@@ -145,6 +147,9 @@ def test_a_known_name_means_its_exercise(name: str, expected: str | None) -> Non
         "Preacher Curl",
         "Shrug",
         "Grip",
+        "Bike",
+        "Ball Crunch",
+        "Exercise",
         "Barbell",
         "Machine",
         "kettlebell",
