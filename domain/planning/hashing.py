@@ -1,0 +1,91 @@
+"""A hash of each user's inputs, computed over columns: equal inputs, equal hash, whatever the order of users."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.planning.inputs import History, PlanningInputs
+
+# Constants of the splitmix64 generator (Steele, Lea, Flood 2014), whose output function mixes all bits.
+_GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
+_FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND: Final = np.uint64(0x94D049BB133111EB)
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread every input bit over the word."""
+    mixed = values + _GAMMA
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= _FIRST
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= _SECOND
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def words(column: NDArray) -> NDArray[np.uint64]:
+    """A column's exact bits as unsigned words; NaNs are made one, and -0 is 0."""
+    if column.dtype.kind == "f":
+        plain = np.where(np.isnan(column), np.float32(np.nan), column + np.float32(0)).astype(np.float32)
+        return plain.view(np.uint32).astype(np.uint64)
+    if column.dtype.kind == "b":
+        return column.astype(np.uint64)
+    return column.astype(np.int64).view(np.uint64)
+
+
+def fold(hashes: NDArray[np.uint64], column: NDArray) -> NDArray[np.uint64]:
+    """Add a column to running hashes; the order of columns matters."""
+    return mix(hashes ^ words(column))
+
+
+_BEHIND_DERIVED = frozenset({"today", "mesocycle_started_on", "previous_goal", "planned_sessions", "completed_sessions", "inventory"})
+
+
+def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int) -> NDArray[np.int64]:
+    """One hash per user over everything that can change the plan.
+
+    The date, the last plan's mesocycle and the adherence act only through what the engine derives from them; `derived` goes in
+    in their place, so that a day on which nothing happens, or a plan that repeats the last one, keeps its hash. `salt` stands
+    for engine version and catalogue.
+    """
+    hashes = np.full(len(inputs), np.uint64(salt & (2**64 - 1)), dtype=np.uint64)
+    for each in fields(inputs):
+        value = getattr(inputs, each.name)
+        if each.name not in _BEHIND_DERIVED and isinstance(value, np.ndarray):
+            hashes = fold(hashes, value)
+    for column in derived:
+        hashes = fold(hashes, column)
+    hashes = fold(hashes, _inventory_hashes(inputs))
+    for lists in (inputs.disliked, inputs.preferred):
+        hashes = fold(hashes, _sum_by_user(mix(words(lists.keys)), lists.offsets).view(np.int64))
+    return fold(hashes, _history_hashes(inputs.history).view(np.int64)).view(np.int64)
+
+
+def _history_hashes(history: History) -> NDArray[np.uint64]:
+    rows = mix(words(history.exercise_key))
+    for name in ("session_on", "top_load_kg", "top_reps", "fewest_reps", "sets_at_top", "working_sets", "rpe", "e1rm_kg"):
+        matrix = getattr(history, name)
+        for position in range(matrix.shape[1]):
+            rows = fold(rows, matrix[:, position])
+    return _sum_by_user(rows, history.offsets)
+
+
+def _inventory_hashes(inputs: PlanningInputs) -> NDArray[np.int64]:
+    """Of what an inventory holds, not of its place in the list, which depends on who else is planned."""
+    held = np.zeros(len(inputs.inventories) + 1, dtype=np.uint64)
+    for number, inventory in enumerate(inputs.inventories):
+        total = np.uint64(1)
+        for part in (inventory.barbell_kg, inventory.dumbbell_kg):
+            for value in (len(part), *(round(load * 1_000_000) for load in part)):
+                total = mix(np.array([total ^ np.uint64(value)], dtype=np.uint64))[0]
+        held[number] = total
+    return held[np.where((inputs.inventory >= 0) & (inputs.inventory < len(inputs.inventories)), inputs.inventory, -1)].view(np.int64)
+
+
+def _sum_by_user(rows: NDArray[np.uint64], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Sums of row hashes per group; groups may be empty. Wrap-around sums don't depend on the rows' order."""
+    running = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(rows, dtype=np.uint64)])
+    return running[offsets[1:]] - running[offsets[:-1]]

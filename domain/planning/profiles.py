@@ -1,0 +1,146 @@
+"""Profile columns made usable: unknown words get their default, absurd numbers are unknown; where in a mesocycle each user stands."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.planning import layoff
+from domain.planning.batch import WEEKS
+from domain.planning.inputs import GOALS, LEVELS, NO_DATE, SEXES, PlanningInputs
+from domain.vocabulary import ExperienceLevel, Goal
+
+LONGEST_SESSION_MINUTES: Final = 180
+RESTART_AFTER_WEEKS: Final = 3.0
+POOR_ADHERENCE: Final = 0.5
+FEWEST_PLANNED_TO_JUDGE: Final = 6
+TIRED_DROP: Final = 0.97
+GENERAL: Final = GOALS.index(Goal.GENERAL_FITNESS)
+BEGINNER: Final = LEVELS.index(ExperienceLevel.BEGINNER)
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Profile columns made usable: unknown codes have their default, absurd numbers are unknown."""
+
+    goal: NDArray[np.int8]
+    experience: NDArray[np.int8]
+    sex: NDArray[np.int8]
+    """-1 unknown."""
+    age: NDArray[np.float32]
+    """Years at the reference day; NaN unknown, as is body weight."""
+    body_weight: NDArray[np.float32]
+    days: NDArray[np.int8]
+    """1-6."""
+    no_days: NDArray[np.bool_]
+    minutes: NDArray[np.int16]
+    weekday_mask: NDArray[np.uint8]
+    equipment: NDArray[np.uint32]
+    caution: NDArray[np.uint16]
+    avoid: NDArray[np.uint16]
+    weeks_off: NDArray[np.float32]
+    """Since the last training, at the reference day; 0 for who never trained."""
+    starts_on: NDArray[np.int32]
+    mesocycle_started_on: NDArray[np.int32]
+    phase: NDArray[np.int8]
+    reference: NDArray[np.int32]
+    low_adherence: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, inputs: PlanningInputs) -> "Profiles":
+        goal = np.where((inputs.goal >= 0) & (inputs.goal < len(GOALS)), inputs.goal, GENERAL).astype(np.int8)
+        experience = np.where((inputs.experience >= 0) & (inputs.experience < len(LEVELS)), inputs.experience, BEGINNER).astype(np.int8)
+        sex = np.where((inputs.sex >= 0) & (inputs.sex < len(SEXES)), inputs.sex, -1).astype(np.int8)
+        last = _last_training(inputs)
+        starts_on, mesocycle, phase, reference, weeks_off = _calendar(inputs, goal, last)
+        year = 1970 + reference / 365.2425
+        age = np.where(inputs.birth_year > 0, year - inputs.birth_year, np.nan).astype(np.float32)
+        age = np.where((age >= 8) & (age <= 110), age, np.float32(np.nan)).astype(np.float32)
+        weight = np.where((inputs.body_weight_kg >= 25) & (inputs.body_weight_kg <= 400), inputs.body_weight_kg, np.float32(np.nan))
+        planned = inputs.planned_sessions
+        return cls(
+            goal=goal,
+            experience=experience,
+            sex=sex,
+            age=age,
+            body_weight=weight.astype(np.float32),
+            days=np.clip(inputs.days_per_week, 1, 6).astype(np.int8),
+            no_days=inputs.days_per_week < 1,
+            minutes=np.clip(inputs.session_minutes, 0, LONGEST_SESSION_MINUTES).astype(np.int16),
+            weekday_mask=(inputs.weekdays & 127).astype(np.uint8),
+            equipment=inputs.equipment,
+            avoid=inputs.limits_avoid,
+            caution=inputs.limits_caution,
+            weeks_off=weeks_off,
+            starts_on=starts_on,
+            mesocycle_started_on=mesocycle,
+            phase=phase,
+            reference=reference,
+            low_adherence=(planned >= FEWEST_PLANNED_TO_JUDGE) & (inputs.completed_sessions < planned * POOR_ADHERENCE),
+        )
+
+    def take(self, users: NDArray[np.intp]) -> "Profiles":
+        return Profiles(**{name: getattr(self, name)[users] for name in self.__dataclass_fields__})
+
+    def of_users(self, start: int, stop: int) -> "Profiles":
+        return Profiles(**{name: getattr(self, name)[start:stop] for name in self.__dataclass_fields__})
+
+
+def _last_training(inputs: PlanningInputs) -> NDArray[np.int32]:
+    """Date of each user's last session of anything; NO_DATE without one. Dates after today don't count."""
+    history = inputs.history
+    if not len(history):
+        return np.full(len(inputs), NO_DATE, dtype=np.int32)
+    newest = history.session_on[:, 0]
+    owner = np.repeat(np.arange(len(inputs)), np.diff(history.offsets))
+    newest = np.where(newest > inputs.today[owner], NO_DATE, newest)
+    padded = np.append(newest, NO_DATE)
+    last = np.maximum.reduceat(padded, np.minimum(history.offsets[:-1], len(newest)))
+    return np.where(np.diff(history.offsets) > 0, last, NO_DATE).astype(np.int32)
+
+
+def _calendar(
+    inputs: PlanningInputs, goal: NDArray[np.int8], last: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int8], NDArray[np.int32], NDArray[np.float32]]:
+    """(first day of the plan, first day of the mesocycle, week of the mesocycle 0-3, reference day, weeks off).
+
+    The plan covers four weeks from the start of the user's running week; the mesocycle runs on through new plans. It starts anew
+    with the first plan, with another goal, and with each week that begins after three weeks off. A deload comes in its fourth
+    week, or now, when most of what was trained lately got worse. Ages and breaks are counted to the *reference day*, the later
+    of the week's start and the last training, so that a day on which nothing happens changes nothing in the plan.
+    """
+    today, started = inputs.today, inputs.mesocycle_started_on
+    fresh = (started <= NO_DATE) | (started > today) | ((inputs.previous_goal >= 0) & (inputs.previous_goal != goal))
+    started = np.where(fresh, today, started).astype(np.int32)
+    week = (today - started) // 7
+    starts_on = (started + week * 7).astype(np.int32)
+    reference = np.maximum(starts_on, last).astype(np.int32)
+    weeks_off = np.where(last > NO_DATE, (reference - last) / 7, 0).astype(np.float32)
+    away = weeks_off >= RESTART_AFTER_WEEKS
+    started = np.where(away, starts_on, started)
+    phase = np.where(away, 0, week % WEEKS)
+    tired = _tired(inputs, reference) & ((phase == 1) | (phase == 2) | fresh) & (weeks_off <= layoff.FREE_WEEKS)
+    started = np.where(tired, starts_on - 21, started).astype(np.int32)
+    phase = np.where(tired, 3, phase).astype(np.int8)
+    return starts_on, started, phase, reference, weeks_off
+
+
+def _tired(inputs: PlanningInputs, reference: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether at least two exercises, and half of those trained in the last two weeks, were worse twice in a row.
+
+    Worse: both of the last two sessions' estimates at least 3 % below the best of the up to four before.
+    """
+    history = inputs.history
+    if not len(history):
+        return np.zeros(len(inputs), dtype=bool)
+    owner = np.repeat(np.arange(len(inputs)), np.diff(history.offsets))
+    kg = np.where(np.isfinite(history.e1rm_kg), history.e1rm_kg, 0)
+    before = kg[:, 2:].max(axis=1, initial=0)
+    recent = (reference[owner] - history.session_on[:, 0] <= 14) & (kg[:, :3] > 0).all(axis=1)
+    worse = recent & (kg[:, :2].max(axis=1) < before * np.float32(TIRED_DROP))
+    running = np.concatenate([[0], np.cumsum(worse)])
+    worse_count = running[history.offsets[1:]] - running[history.offsets[:-1]]
+    running = np.concatenate([[0], np.cumsum(recent)])
+    recent_count = running[history.offsets[1:]] - running[history.offsets[:-1]]
+    return (worse_count >= 2) & (worse_count * 2 >= recent_count)

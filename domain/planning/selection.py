@@ -1,0 +1,174 @@
+"""Which exercise fills each slot: the best for the need, unless the user trains, likes or dislikes another."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.planning import reasons
+from domain.planning.inputs import PlanningInputs
+from domain.planning.movements import CANDIDATES, COMPOUND_NEEDS, Candidates, Movements
+from domain.planning.splits import CHOICES, Need
+
+FAMILIAR_DAYS: Final = 120
+"""An exercise trained within so many days is familiar: its log steers its loads, so it goes before an equally good stranger."""
+
+_KTH: Final = np.full((256, CANDIDATES), CANDIDATES, dtype=np.int8)
+"""Position of the k-th candidate that isn't struck out, by the bits of those that are; CANDIDATES where there is none."""
+for _struck in range(256):
+    _left = [place for place in range(CANDIDATES) if not _struck >> place & 1]
+    _KTH[_struck, : len(_left)] = _left
+_LEFT: Final = np.array([CANDIDATES - int(struck).bit_count() for struck in range(256)], dtype=np.int8)
+
+_BEST, _VARIANT, _FAMILIAR, _PREFERRED, _EQUIPMENT, _SPARES, _OTHER, _NOT_DISLIKED = (
+    np.int8(reasons.number_of(f"exercise.{word}"))
+    for word in ("best", "variant", "familiar", "preferred", "other_equipment", "spares_area", "other_movement", "not_disliked")
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    row: NDArray[np.int16]
+    """(days, slots, users) row of `Movements`; its last row where the slot stays empty."""
+    reason: NDArray[np.int8]
+
+
+def choose(
+    slots: NDArray[np.int16],
+    inputs: PlanningInputs,
+    history_row: NDArray[np.int32],
+    today: NDArray[np.int32],
+    kind: NDArray[np.intp],
+    pool: Candidates,
+    table: Movements,
+) -> Choice:
+    """Fill the slots of n users who train on the same number of days.
+
+    `slots`: (days, slots, n) need × CHOICES + choice, -1 none. `history_row`: the catalogue row of each row of the history, -1 for
+    custom exercises. `kind`: each user's column of `pool`. An exercise appears once in a session; where its second appearance
+    can't be filled otherwise the slot stays empty.
+    """
+    users = len(inputs)
+    empty = len(table)
+    pins, pin_count, struck, disliked_bits = _personal(inputs, history_row, today, kind, pool, table)
+    flat = np.arange(users, dtype=np.intp)
+    wanted = slots.astype(np.intp)
+    need, choice = np.where(wanted >= 0, wanted // CHOICES, 0), np.where(wanted >= 0, wanted % CHOICES, 0).astype(np.int8)
+    at = need * users + flat
+    pinned = pin_count.ravel()[at]
+    mask = struck.ravel()[at]
+    left = _LEFT[mask]
+    from_pin = (choice < pinned) | (left == 0)
+    pin_place = np.minimum(choice, np.maximum(pinned - 1, 0))
+    pin = pins.ravel()[(need * CHOICES + pin_place) * users + flat]
+    place = _KTH[mask, np.clip(choice - pinned, 0, np.maximum(left - 1, 0))].astype(np.intp)
+    place = np.minimum(place, CANDIDATES - 1)
+    kinds = pool.best.shape[2]
+    base = pool.best.ravel()[(need * CANDIDATES + place) * kinds + kind]
+    row = np.where(from_pin, np.where(pinned > 0, pin & 1023, empty), base).astype(np.int16)
+    row[wanted < 0] = empty
+    for slot in range(1, row.shape[1]):
+        for earlier in range(slot):
+            row[:, slot][row[:, slot] == row[:, earlier]] = empty
+
+    kind_at = need * kinds + kind
+    unlimited, ideal = pool.unlimited_best.ravel()[kind_at], pool.ideal.ravel()[kind_at]
+    reason = np.where(choice > 0, _VARIANT, _BEST)
+    reason = np.where(unlimited != ideal, _EQUIPMENT, reason)
+    unlimited_allowed = pool.allowed.ravel()[unlimited.astype(np.intp) * kinds + kind]
+    reason = np.where(~unlimited_allowed & (unlimited != empty), _SPARES, reason)
+    reason = np.where(disliked_bits.ravel()[at] & ((1 << place) - 1) != 0, _NOT_DISLIKED, reason)
+    reason = np.where(pool.from_other_need.ravel()[kind_at], _OTHER, reason)
+    reason = np.where(from_pin, np.where(pin >= 1024, _PREFERRED, _FAMILIAR), reason)
+    return Choice(row, reason.astype(np.int8))
+
+
+def _personal(
+    inputs: PlanningInputs,
+    history_row: NDArray[np.int32],
+    today: NDArray[np.int32],
+    kind: NDArray[np.intp],
+    pool: Candidates,
+    table: Movements,
+) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """What is personal about the choice, per need and user: up to CHOICES pinned rows (+1024 where preferred), how many,
+    and bits of the candidates that are struck out (taken by pins, disliked, absent), and of those that are disliked."""
+    users = len(inputs)
+    empty = len(table)
+    needs = len(Need)
+    struck = _packed_bits(pool.best == empty)[:, kind]
+    disliked_bits = np.zeros((needs, users), dtype=np.uint8)
+    pin_need = np.where(np.isin(table.need, [int(need) for need in COMPOUND_NEEDS]) & ~table.is_compound, -1, table.need).astype(np.int64)
+
+    disliked_user, disliked_row = _rows(inputs.disliked.offsets, inputs.disliked.keys, table)
+    disliked_code = np.sort(disliked_user * 1024 + disliked_row)
+    for place in range(CANDIDATES) if len(disliked_user) else ():
+        hit = pool.best[:, place][:, kind[disliked_user]] == disliked_row
+        which_need, entry = np.nonzero(hit)
+        np.bitwise_or.at(disliked_bits, (which_need, disliked_user[entry]), np.uint8(1 << place))
+    struck |= disliked_bits
+
+    history = inputs.history
+    owner = np.repeat(np.arange(users, dtype=np.int64), np.diff(history.offsets))
+    age = today[owner] - history.session_on[:, 0] if len(history) else np.zeros(0, np.int32)
+    known = (history_row >= 0) & (age <= FAMILIAR_DAYS)
+    owner, row = owner[known], history_row[known].astype(np.int64)
+    sessions = (history.top_reps[known] > 0).sum(axis=1)
+    quality = np.clip(sessions * 1000 + FAMILIAR_DAYS - age[known], 0, 2**18 - 1).astype(np.int64)
+    preferred_user, preferred_row = _rows(inputs.preferred.offsets, inputs.preferred.keys, table)
+    if len(preferred_user):
+        codes = np.sort(preferred_user * 1024 + preferred_row)
+        quality += np.where(_member(codes, owner * 1024 + row), 2**18, 0)
+        held = np.sort(owner * 1024 + row)
+        fresh = ~_member(held, preferred_user * 1024 + preferred_row)
+        owner = np.concatenate([owner, preferred_user[fresh]])
+        row = np.concatenate([row, preferred_row[fresh]])
+        quality = np.concatenate([quality, np.full(int(fresh.sum()), 2**18, dtype=np.int64)])
+    need = pin_need[row]
+    usable = (need >= 0) & pool.allowed[row, kind[owner]] & ~_member(disliked_code, owner * 1024 + row)
+    owner, row, quality, need = owner[usable], row[usable], quality[usable], need[usable]
+    order = np.sort((((owner * 32 + need) << 30) | ((2**20 - 1 - quality) << 10)) | row)
+    group, row = order >> 30, order & 1023
+    is_preferred = ((order >> 10) & (2**20 - 1)) <= 2**20 - 1 - 2**18
+    starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])) if len(group) else np.zeros(0, np.int64)
+    rank = np.arange(len(group)) - np.repeat(starts, np.diff(np.append(starts, len(group))))
+    first = rank < CHOICES
+    group, row, rank, is_preferred = group[first], row[first], rank[first], is_preferred[first]
+    owner, need = group >> 5, group & 31
+    pins = np.full((needs, CHOICES, users), empty, dtype=np.int16)
+    pins[need, rank, owner] = row + 1024 * is_preferred
+    count = np.zeros((needs, users), dtype=np.int8)
+    for place in range(CHOICES):
+        here = rank == place
+        count[need[here], owner[here]] = place + 1
+        for candidate in range(CANDIDATES):
+            same = pool.best[need[here], candidate, kind[owner[here]]] == row[here]
+            struck[need[here][same], owner[here][same]] |= np.uint8(1 << candidate)
+    return pins, count, struck, disliked_bits
+
+
+def _rows(offsets: NDArray[np.int64], keys: NDArray[np.int32], table: Movements) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Users and rows of the listed exercises that the catalogue holds."""
+    owner = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets))
+    lookup = _row_lookup(table)
+    inside = (keys >= 0) & (keys < len(lookup))
+    row = np.where(inside, lookup[np.where(inside, keys, 0)], -1).astype(np.int64)
+    return owner[row >= 0], row[row >= 0]
+
+
+def _row_lookup(table: Movements) -> NDArray[np.int32]:
+    rows = np.full(int(table.key.max()) + 1, -1, dtype=np.int32)
+    rows[table.key[:-1]] = np.arange(len(table), dtype=np.int32)
+    return rows
+
+
+def _member(sorted_codes: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if not len(sorted_codes):
+        return np.zeros(len(codes), dtype=bool)
+    return sorted_codes[np.minimum(np.searchsorted(sorted_codes, codes), len(sorted_codes) - 1)] == codes
+
+
+def _packed_bits(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(needs, CANDIDATES, s) -> (needs, s), bit = place."""
+    return np.packbits(flags, axis=1, bitorder="little")[:, 0]
