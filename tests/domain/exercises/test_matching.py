@@ -97,6 +97,10 @@ def matched_name(name: str | None, hint: str | None = None) -> str | None:
         ("Cable Twist (Down to up)", "Cable Twist - Down to Up"),
         ("High to Low Cable Fly", "Cable Crossover"),
         ("Low to High Cable Fly", "Cable Crossover - Low (Cable)"),
+        ("Hang Power Clean", "Hang Power Clean (Barbell)"),
+        ("Hang Clean", "Hang Clean (Barbell)"),
+        ("Sumo Squat", "Sumo Squat (Bodyweight)"),
+        ("EZ Bar Spider Curl", "Spider Curl (EZ Bar)"),
         ("Elbow to Knee", "Cross Body Crunch (Bodyweight)"),
         ("Knees to Elbows", "Knees to Elbows (Bodyweight)"),
         # assistance and added load
@@ -155,6 +159,8 @@ def test_a_known_name_means_its_exercise(name: str, expected: str | None) -> Non
         "kettlebell",
         "Hammer Strength",
         "21",
+        "Calf Raise (Machine)",
+        "Single Leg Squat",
         # one word more changes the exercise
         "Incline Dumbbell Bench Press with Bands",
         "Squat with Bands (Barbell)",
@@ -227,6 +233,25 @@ def test_every_name_and_alias_of_the_catalogue_finds_its_own_exercise() -> None:
     for key, name, aliases in zip(frame["exercise_key"], frame["name"], frame["aliases"], strict=True):
         for spelling in [name, *split_list(aliases)]:
             assert match(spelling) == key, spelling
+
+
+def test_the_equipment_that_an_alias_names_is_needed_for_its_exercise() -> None:
+    named = {
+        "barbell": "barbell",
+        "dumbbell": "dumbbell",
+        "kettlebell": "kettlebell",
+        "cable": "cable",
+        "smith": "smith_machine",
+        "band": "band",
+        "suspension": "suspension",
+        "ezbar": "ez_bar",
+        "trapbar": "trap_bar",
+    }
+    frame = load_catalogue().frame
+    for name, requires, aliases in zip(frame["name"], frame["requires"], frame["aliases"], strict=True):
+        for spelling in [name, *split_list(aliases)]:
+            equipment = {named[word] for word in name_key(spelling) if word in named}
+            assert equipment <= set(split_list(requires)), f"{spelling} -> {name}"
 
 
 @given(data=st.data())
