@@ -1,5 +1,5 @@
 {#-
-  The model that fills the queue. Its SQL returns (kind, user_key, workout_key, local_date) of everything that changed after the last
+  The model that fills the queue. Its SQL returns (kind, user_key, workout_key, local_date, person_key) of everything that changed after the last
   capture's snapshot. One transaction: read the snapshot, search, queue, move the cursor. Reading the snapshot first means that what
   commits in between is searched again by the next build, never missed. `needs` names relations that its SQL reads as they stand:
   where one is missing, everything is built anew. Post-hooks run before the cursor moves.
@@ -28,8 +28,8 @@ update {{ change_cursor() }} set next_snapshot = pg_current_snapshot(), next_as_
     {%- else -%}
         {%- call statement('main', fetch_result=true) -%}
 with captured as (
-    insert into {{ change_queue() }} (batch, kind, user_key, workout_key, local_date)
-    select distinct {{ now['batch'] }}, kind, user_key, workout_key, local_date from ({{ sql }}) changed
+    insert into {{ change_queue() }} (batch, kind, user_key, workout_key, local_date, person_key)
+    select distinct {{ now['batch'] }}, kind, user_key, workout_key, local_date, person_key from ({{ sql }}) changed
     returning 1
 )
 select count(*) as captured from captured

@@ -10,7 +10,8 @@
 {% macro prepare_change_tables() %}
     {%- if execute and flags.WHICH in ('run', 'build', 'test', 'seed', 'snapshot') -%}
 create table if not exists {{ change_queue() }} (
-    batch bigint not null, kind text not null, user_key bigint, workout_key bigint, local_date date
+    batch bigint not null, kind text not null, user_key bigint, workout_key bigint, local_date date,
+    person_key bigint, cohort_week_on date
 );
 create table if not exists {{ change_cursor() }} (
     is_current boolean primary key default true check (is_current),

@@ -96,14 +96,17 @@ with
         group by known.user_key
     )
 
-select 'workout' as kind, user_key, workout_key, local_date
+select 'workout' as kind, user_key, workout_key, local_date, null::bigint as person_key
 from places
 union all
-select 'user', user_key, null, null
+select 'user', user_key, null, null, null
 from people
 union all
-select 'exercise', user_key, null, null
+select 'exercise', user_key, null, null, null
 from lifters
 union all
-select case when gains_or_loses_workouts then 'arrival' else 'day' end, user_key, null, null
+select case when gains_or_loses_workouts then 'arrival' else 'day' end, user_key, null, null, null
 from slid
+union all
+select 'person', null, null, null, person_key
+from ({{ onboarding_changes() }}) as journeys

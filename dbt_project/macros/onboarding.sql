@@ -1,0 +1,190 @@
+{#- Events of onboarding flows as every model takes them, and what is common to its models. -#}
+
+{#-
+  Known steps' events up to as_of, each with the person whose it is: the user, else who the anonymous id turned out to be, else the
+  anonymous person (a negative key). `people` names a relation of person_key; then only theirs are looked up, by index.
+-#}
+{% macro onboarding_events(people=none) -%}
+    {%- set columns -%}
+            events.event_id,
+            flow_steps.flow_key,
+            flow_steps.position,
+            flow_steps.is_required,
+            events.event_type,
+            events.occurred_at,
+            events.received_at,
+            events.error_code,
+            events.platform,
+            events.app_version,
+            events.acquisition_channel,
+            events.traceparent
+    {%- endset -%}
+    {%- set known_steps -%}
+        join {{ ref("onboarding_flow_steps") }} as flow_steps
+            on flow_steps.flow = events.flow and flow_steps.flow_version = events.flow_version and flow_steps.step = events.step
+    {%- endset -%}
+    {%- if people is none -%}
+        select
+            coalesce(events.user_key, links.user_key, app.anonymous_key(events.anonymous_id)) as person_key,
+            {{ columns }}
+        from {{ source("app", "onboarding_events") }} as events
+        left join {{ source("app", "identity_links") }} as links on links.anonymous_id = events.anonymous_id and events.user_key is null
+        {{ known_steps }}
+        where events.occurred_at <= {{ as_of() }}
+    {%- else -%}
+        select people.person_key, {{ columns }}
+        from {{ people }} as people
+        join {{ source("app", "onboarding_events") }} as events on events.user_key = people.person_key
+        {{ known_steps }}
+        where events.occurred_at <= {{ as_of() }}
+        union all
+        select people.person_key, {{ columns }}
+        from {{ people }} as people
+        join {{ source("app", "identity_links") }} as links on links.user_key = people.person_key
+        join {{ source("app", "onboarding_events") }} as events on events.anonymous_id = links.anonymous_id and events.user_key is null
+        {{ known_steps }}
+        where events.occurred_at <= {{ as_of() }}
+        union all
+        select people.person_key, {{ columns }}
+        from {{ people }} as people
+        join {{ source("app", "onboarding_events") }} as events
+            on app.anonymous_key(events.anonymous_id) = people.person_key and events.user_key is null
+        {{ known_steps }}
+        where
+            events.occurred_at <= {{ as_of() }}
+            and not exists (select from {{ source("app", "identity_links") }} as links where links.anonymous_id = events.anonymous_id)
+    {%- endif %}
+{%- endmacro %}
+
+
+{#-
+  For the capture of changes: everybody whose journeys may have become others. New events (however late), new links (both sides of
+  them), what was removed or corrected, events that as_of passed, and journeys whose window closed with it.
+-#}
+{% macro onboarding_changes() -%}
+    select coalesce(events.user_key, links.user_key, app.anonymous_key(events.anonymous_id)) as person_key
+    from {{ source("app", "onboarding_events") }} as events
+    left join {{ source("app", "identity_links") }} as links on links.anonymous_id = events.anonymous_id and events.user_key is null
+    where {{ not_yet_seen("events.xid") }}
+    union
+    select unnest(array[links.user_key, app.anonymous_key(links.anonymous_id)])
+    from {{ source("app", "identity_links") }} as links
+    where {{ not_yet_seen("links.xid") }}
+    union
+    select removals.person_key
+    from {{ source("app", "onboarding_removals") }} as removals
+    where {{ not_yet_seen("removals.xid") }}
+    union
+    select coalesce(events.user_key, links.user_key, app.anonymous_key(events.anonymous_id))
+    from {{ source("app", "onboarding_events") }} as events
+    left join {{ source("app", "identity_links") }} as links on links.anonymous_id = events.anonymous_id and events.user_key is null
+    where
+        events.occurred_at > (select least(as_of, next_as_of) from {{ change_cursor() }})
+        and events.occurred_at <= (select greatest(as_of, next_as_of) from {{ change_cursor() }})
+    {%- if execute and flags.WHICH in ("run", "build") and mv_single_value("select to_regclass('marts.onboarding_journeys') is not null") %}
+    union
+    select journeys.person_key
+    from marts.onboarding_journeys as journeys
+    where
+        journeys.matured_at >= (select least(as_of, next_as_of) from {{ change_cursor() }})
+        and journeys.matured_at < (select greatest(as_of, next_as_of) from {{ change_cursor() }})
+    {%- endif %}
+{%- endmacro %}
+
+
+{#- What is measured of the events of one step: the same over all events as over those in order. -#}
+{% macro onboarding_step_measures(events) %}
+            min({{ events }}.occurred_at) as reached_at,
+            max({{ events }}.occurred_at) as last_event_at,
+            min({{ events }}.occurred_at) filter (where event_type = 'started') as started_at,
+            min({{ events }}.occurred_at) filter (where event_type = 'completed') as completed_at,
+            min({{ events }}.occurred_at) filter (where event_type = 'skipped') as skipped_at,
+            min({{ events }}.occurred_at) filter (
+                where event_type = 'completed' or (event_type = 'skipped' and not {{ events }}.is_required)
+            ) as done_at,
+            count(*) filter (where event_type = 'started')::int as starts,
+            count(*) filter (where event_type = 'skipped')::int as skips,
+            count(*) filter (where event_type = 'error')::int as errors,
+            min({{ onboarding_stamp(events ~ ".occurred_at") }} || coalesce(error_code, '(none)')) filter (where event_type = 'error') as first_error,
+            max({{ onboarding_stamp(events ~ ".occurred_at") }} || coalesce(error_code, '(none)')) filter (where event_type = 'error') as last_error,
+            max({{ onboarding_stamp(events ~ ".occurred_at") }} || substr(traceparent, 4, 32)) filter (where traceparent is not null) as last_trace
+{% endmacro %}
+
+
+{#- Microseconds since 1970 as 17 characters that sort like the instants: put before a text, the least or greatest is the first or last. -#}
+{% macro onboarding_stamp(instant) -%}
+    lpad((extract(epoch from {{ instant }}) * 1000000)::bigint::text, 17, '0') collate "C"
+{%- endmacro %}
+
+{% macro onboarding_stamped_at(stamped) -%} timestamptz 'epoch' + left({{ stamped }}, 17)::bigint * interval '1 microsecond' {%- endmacro %}
+
+{% macro onboarding_stamped_text(stamped) -%} substr({{ stamped }}, 18) {%- endmacro %}
+
+
+{#-
+  Bounds of Wilson's score interval for `hits` of `trials`, 95 % (Wilson 1927, J. Am. Stat. Assoc. 22:209); null where nothing was tried.
+  side is '-' or '+'.
+-#}
+{% macro wilson_bound(hits, trials, side) -%}
+    case
+        when {{ trials }} > 0
+        then
+            least(
+                greatest(
+                    (
+                        {{ hits }} / {{ trials }}::double precision
+                        + 1.959963984540054 ^ 2 / (2 * {{ trials }})
+                        {{ side }} 1.959963984540054 * sqrt(
+                            greatest({{ hits }} / {{ trials }}::double precision * (1 - {{ hits }} / {{ trials }}::double precision), 0)
+                            / {{ trials }}
+                            + 1.959963984540054 ^ 2 / (4 * {{ trials }}::double precision ^ 2)
+                        )
+                    )
+                    / (1 + 1.959963984540054 ^ 2 / {{ trials }}),
+                    0
+                ),
+                1
+            )::double precision
+    end
+{%- endmacro %}
+
+
+{#-
+  Seed's post-hook: another flow means other journeys, so what was built of them is built anew; the same flow read again changes nothing.
+-#}
+{% macro forget_journeys_of_other_flows() -%}
+create table if not exists staging.known_onboarding_flows (fingerprint text not null);
+comment on table staging.known_onboarding_flows is 'Fingerprint of the flows that the journeys were built with. One row.';
+delete from {{ model_state() }}
+where
+    model like 'onboarding\_%'
+    and not exists (select from staging.known_onboarding_flows where fingerprint = (select md5(string_agg(flows::text, '|' order by flows::text)) from {{ this }} as flows));
+delete from staging.known_onboarding_flows;
+insert into staging.known_onboarding_flows select md5(string_agg(flows::text, '|' order by flows::text)) from {{ this }} as flows
+{%- endmacro %}
+
+
+{#- The cohorts and segments that cells are counted for: days and weeks, each in all and by one attribute of the entry. `keys` come first. -#}
+{% macro onboarding_grouping_sets(keys) -%}
+        grouping sets (
+            {%- for grain in ["cohort_week_on, cohort_on", "cohort_week_on"] %}
+            {%- set last_grain = loop.last %}
+            {%- for segment in ["", ", platform", ", app_version", ", acquisition_channel"] %}
+            ({{ keys }}, {{ grain }}{{ segment }}){{ "," if not (last_grain and loop.last) }}
+            {%- endfor %}
+            {%- endfor %}
+        )
+{%- endmacro %}
+
+{% macro onboarding_cell_names() %}
+            case when grouping(cohort_on) = 0 then 'day' else 'week' end as grain,
+            case when grouping(cohort_on) = 0 then cohort_on else cohort_week_on end as cohort_on,
+            cohort_week_on,
+            case
+                when grouping(platform) = 0 then 'platform'
+                when grouping(app_version) = 0 then 'app_version'
+                when grouping(acquisition_channel) = 0 then 'acquisition_channel'
+                else '(all)'
+            end as segment_by,
+            coalesce(platform, app_version, acquisition_channel, '(all)') as segment
+{%- endmacro %}

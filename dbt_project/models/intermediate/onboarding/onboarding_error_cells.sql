@@ -1,0 +1,58 @@
+{{
+    config(
+        materialized="maintained_table",
+        primary_key=["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position", "error_code"],
+        indexes=[{"columns": ["cohort_week_on"]}],
+        replaces=["cohort_week_on"],
+        change_kinds=["onboarding_journeys", "onboarding_step_errors"],
+    )
+}}
+with
+    {%- if is_partial() %}
+    weeks as materialized {{ changed_keys(["cohort_week_on"]) }},
+    {%- endif %}
+    facts as (
+        select
+            errors.flow,
+            errors.flow_version,
+            errors.position,
+            errors.error_code,
+            journeys.cohort_on,
+            journeys.cohort_week_on,
+            journeys.platform,
+            journeys.app_version,
+            journeys.acquisition_channel,
+            journeys.is_mature,
+            errors.hits,
+            errors.is_blocked,
+            errors.is_recovered,
+            errors.seconds_to_recover,
+            steps.done_at is not null as is_done
+        from {{ ref("onboarding_step_errors") }} as errors
+        join {{ ref("onboarding_journeys") }} as journeys
+            on journeys.person_key = errors.person_key and journeys.flow = errors.flow and journeys.flow_version = errors.flow_version
+        join {{ ref("onboarding_steps") }} as steps
+            on steps.person_key = errors.person_key
+            and steps.flow = errors.flow
+            and steps.flow_version = errors.flow_version
+            and steps.position = errors.position
+        {%- if is_partial() %}
+        where errors.cohort_week_on in (select cohort_week_on from weeks)
+        {%- endif %}
+    )
+
+select
+    flow,
+    flow_version,
+    position,
+    error_code,
+    {{ onboarding_cell_names() }},
+    count(*) as users,
+    sum(hits) as hits,
+    count(*) filter (where is_blocked) as blocked,
+    count(*) filter (where is_recovered) as recovered,
+    percentile_cont(0.5) within group (order by seconds_to_recover) as median_seconds_to_recover,
+    count(*) filter (where is_mature) as mature_users,
+    count(*) filter (where is_mature and is_done) as mature_completed
+from facts
+group by {{ onboarding_grouping_sets("flow, flow_version, position, error_code") }}

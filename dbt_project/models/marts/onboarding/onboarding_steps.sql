@@ -1,0 +1,189 @@
+{{
+    config(
+        materialized="maintained_table",
+        primary_key=["person_key", "flow", "flow_version", "position"],
+        replaces=["person_key"],
+        change_kinds=["person"],
+        emits=["cohort_week_on"],
+    )
+}}
+-- depends_on: {{ ref("changes") }}
+-- depends_on: {{ ref("stg_onboarding_events") }}
+-- Who took all steps in order, which is nearly everybody, has each step's first events as they are: `checked` proves it for each
+-- journey. The others' chains are followed event by event: `chain`.
+with recursive
+    {%- if is_partial() %}
+    people as materialized {{ changed_keys(["person_key"]) }},
+    events as materialized ({{ onboarding_events("people") }}),
+    {%- else %}
+    events as not materialized (select * from {{ ref("stg_onboarding_events") }}),
+    {%- endif %}
+    flow_steps as not materialized (select * from {{ ref("onboarding_flow_steps") }}),
+
+    measured as (
+        select
+            events.person_key,
+            events.flow_key,
+            events.position,
+            {{ onboarding_step_measures("events") }}
+        from events
+        group by events.person_key, events.flow_key, events.position
+    ),
+
+    checked as (
+        select
+            measured.*,
+            flow_steps.is_required,
+            flow_steps.required_before,
+            flow_steps.window_seconds,
+            min(measured.reached_at) filter (where flow_steps.is_first) over journey as entered_at,
+            max(measured.done_at) filter (where flow_steps.is_required) over before as done_before_at,
+            count(measured.done_at) filter (where flow_steps.is_required) over before as done_before,
+            min(measured.done_at) filter (where flow_steps.is_required) over later as next_done_at
+        from measured
+        join flow_steps on flow_steps.flow_key = measured.flow_key and flow_steps.position = measured.position
+        window
+            journey as (partition by measured.person_key, measured.flow_key),
+            before as (
+                partition by measured.person_key, measured.flow_key
+                order by measured.position rows between unbounded preceding and 1 preceding
+            ),
+            later as (
+                partition by measured.person_key, measured.flow_key
+                order by measured.position rows between 1 following and unbounded following
+            )
+    ),
+
+    judged as (
+        select
+            *,
+            entered_at + make_interval(secs => window_seconds) as matured_at,
+            coalesce(done_before_at, entered_at) as ready_at,
+            bool_and(
+                {% if var("follow_every_chain", false) %}false and {% endif %}
+                done_before = required_before
+                and reached_at >= coalesce(done_before_at, entered_at)
+                and last_event_at <= entered_at + make_interval(secs => window_seconds)
+                and (is_required or next_done_at is null or last_event_at <= next_done_at)
+            ) over (partition by person_key, flow_key) as is_in_order
+        from checked
+    ),
+
+    tangled_journeys as materialized (
+        select distinct person_key, flow_key, entered_at, matured_at
+        from judged
+        where entered_at is not null and is_in_order is not true
+    ),
+
+    tangled_events as materialized (
+        select events.*, tangled_journeys.entered_at, tangled_journeys.matured_at
+        from tangled_journeys
+        join events on events.person_key = tangled_journeys.person_key and events.flow_key = tangled_journeys.flow_key
+        where events.occurred_at between tangled_journeys.entered_at and tangled_journeys.matured_at
+    ),
+
+    completions as materialized (
+        select person_key, flow_key, position, array_agg(occurred_at) as completed_at
+        from tangled_events
+        where is_required and event_type = 'completed'
+        group by person_key, flow_key, position
+    ),
+
+    -- One row per required step that became possible: the first completion that doesn't lie before the last step's.
+    chain (person_key, flow_key, position, done_at) as (
+        select person_key, flow_key, 0::smallint, entered_at
+        from tangled_journeys
+        union all
+        select
+            chain.person_key,
+            chain.flow_key,
+            flow_steps.position,
+            (select min(instant) from unnest(completions.completed_at) as instant where instant >= chain.done_at)
+        from chain
+        join flow_steps
+            on flow_steps.flow_key = chain.flow_key
+            and flow_steps.previous_required_position = chain.position
+            and flow_steps.is_required
+        left join completions
+            on completions.person_key = chain.person_key
+            and completions.flow_key = chain.flow_key
+            and completions.position = flow_steps.position
+        where chain.done_at is not null
+    ),
+    links as materialized (select * from chain where done_at is not null),
+
+    untangled as (
+        select
+            tangled_events.person_key,
+            tangled_events.flow_key,
+            tangled_events.position,
+            {{ onboarding_step_measures("tangled_events") }},
+            min(tangled_events.entered_at) as entered_at,
+            min(tangled_events.matured_at) as matured_at,
+            min(previous.done_at) as ready_at,
+            min(following.done_at) as next_done_at
+        from tangled_events
+        join flow_steps on flow_steps.flow_key = tangled_events.flow_key and flow_steps.position = tangled_events.position
+        join links as previous
+            on previous.person_key = tangled_events.person_key
+            and previous.flow_key = tangled_events.flow_key
+            and previous.position = flow_steps.previous_required_position
+        left join links as following
+            on following.person_key = tangled_events.person_key
+            and following.flow_key = tangled_events.flow_key
+            and following.position = flow_steps.next_required_position
+        where
+            tangled_events.occurred_at >= previous.done_at
+            and (tangled_events.is_required or following.done_at is null or tangled_events.occurred_at <= following.done_at)
+        group by tangled_events.person_key, tangled_events.flow_key, tangled_events.position
+    ),
+
+    {%- set columns %}
+            person_key, flow_key, position, entered_at, matured_at, ready_at, next_done_at, reached_at, last_event_at, started_at,
+            completed_at, skipped_at, done_at, starts, skips, errors, first_error, last_error, last_trace
+    {%- endset %}
+    steps as (
+        select {{ columns }} from judged where is_in_order
+        union all
+        select {{ columns }} from untangled
+    ),
+
+    as_of as materialized (select {{ as_of() }} as as_of)
+
+select
+    steps.person_key,
+    flow_steps.flow,
+    flow_steps.flow_version,
+    steps.position,
+    flow_steps.step,
+    flow_steps.is_required,
+    (steps.entered_at at time zone 'UTC')::date as cohort_on,
+    date_trunc('week', steps.entered_at at time zone 'UTC')::date as cohort_week_on,
+    steps.entered_at,
+    steps.reached_at,
+    steps.started_at,
+    steps.completed_at,
+    steps.skipped_at,
+    steps.done_at,
+    steps.last_event_at,
+    case
+        when steps.done_at = steps.completed_at then 'completed'
+        when steps.done_at is not null then 'skipped'
+        when as_of.as_of <= steps.matured_at and (flow_steps.is_required or steps.next_done_at is null) then 'in_progress'
+        when steps.errors > 0 then 'blocked'
+        else 'abandoned'
+    end as outcome,
+    steps.starts,
+    steps.skips,
+    steps.errors,
+    {{ onboarding_stamped_text("steps.first_error") }} as first_error_code,
+    {{ onboarding_stamped_text("steps.last_error") }} as last_error_code,
+    {{ onboarding_stamped_at("steps.last_error") }} as last_error_at,
+    coalesce(steps.done_at >= {{ onboarding_stamped_at("steps.first_error") }}, false) as is_recovered,
+    extract(epoch from steps.done_at - steps.reached_at)::double precision as seconds_in_step,
+    extract(epoch from steps.done_at - steps.ready_at)::double precision as seconds_from_previous,
+    extract(epoch from steps.done_at - steps.entered_at)::double precision as seconds_from_entry,
+    {{ onboarding_stamped_text("steps.last_trace") }} as trace_id
+from steps
+join flow_steps on flow_steps.flow_key = steps.flow_key and flow_steps.position = steps.position
+cross join as_of
