@@ -25,6 +25,8 @@ class PlanBatch:
     inputs_hash: NDArray[np.int64]
     refusal: NDArray[np.int8]
     goal: NDArray[np.int8]
+    in_pounds: NDArray[np.bool_]
+    """Whether the user lifts in pounds; loads are in kg all the same."""
     split: NDArray[np.int8]
     starts_on: NDArray[np.int32]
     """First day of the four weeks, days since 1970; week w starts 7 w days later."""

@@ -41,7 +41,7 @@ def fold(hashes: NDArray[np.uint64], column: NDArray) -> NDArray[np.uint64]:
     return mix(hashes ^ words(column))
 
 
-_BEHIND_DERIVED = frozenset({"today", "mesocycle_started_on", "previous_goal", "planned_sessions", "completed_sessions", "inventory"})
+_BEHIND_DERIVED = frozenset({"today", "mesocycle_started_on", "previous_goal", "inventory"})
 
 
 def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int) -> NDArray[np.int64]:

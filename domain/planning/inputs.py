@@ -141,9 +141,6 @@ class PlanningInputs:
     """First day of the mesocycle that the user is in, from the last plan; NO_DATE where there is none."""
     previous_goal: NDArray[np.int8]
     """Goal of the last plan; -1 where there is none."""
-    planned_sessions: NDArray[np.int16]
-    """Sessions planned in the last 28 days up to yesterday, and how many of them were done; 0 where unknown."""
-    completed_sessions: NDArray[np.int16]
     history: History
     inventories: tuple[Inventory, ...] = field(default=())
 

@@ -14,7 +14,7 @@ from domain.vocabulary import ExperienceLevel, Goal
 LONGEST_SESSION_MINUTES: Final = 180
 RESTART_AFTER_WEEKS: Final = 3.0
 POOR_ADHERENCE: Final = 0.5
-FEWEST_PLANNED_TO_JUDGE: Final = 6
+JUDGED_DAYS: Final = 28
 TIRED_DROP: Final = 0.97
 GENERAL: Final = GOALS.index(Goal.GENERAL_FITNESS)
 BEGINNER: Final = LEVELS.index(ExperienceLevel.BEGINNER)
@@ -58,7 +58,6 @@ class Profiles:
         age = np.where(inputs.birth_year > 0, year - inputs.birth_year, np.nan).astype(np.float32)
         age = np.where((age >= 8) & (age <= 110), age, np.float32(np.nan)).astype(np.float32)
         weight = np.where((inputs.body_weight_kg >= 25) & (inputs.body_weight_kg <= 400), inputs.body_weight_kg, np.float32(np.nan))
-        planned = inputs.planned_sessions
         return cls(
             goal=goal,
             experience=experience,
@@ -77,7 +76,7 @@ class Profiles:
             mesocycle_started_on=mesocycle,
             phase=phase,
             reference=reference,
-            low_adherence=(planned >= FEWEST_PLANNED_TO_JUDGE) & (inputs.completed_sessions < planned * POOR_ADHERENCE),
+            low_adherence=_low_adherence(inputs, starts_on),
         )
 
     def take(self, users: NDArray[np.intp]) -> "Profiles":
@@ -98,6 +97,26 @@ def _last_training(inputs: PlanningInputs) -> NDArray[np.int32]:
     padded = np.append(newest, NO_DATE)
     last = np.maximum.reduceat(padded, np.minimum(history.offsets[:-1], len(newest)))
     return np.where(np.diff(history.offsets) > 0, last, NO_DATE).astype(np.int32)
+
+
+def _low_adherence(inputs: PlanningInputs, starts_on: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether fewer than half of the sessions of the last four weeks before the plan's start were done.
+
+    Judged only where a mesocycle ran that long. A day with any logged exercise is a session; the log holds the last few sessions
+    of each exercise, which is enough to tell who trains from who doesn't.
+    """
+    judged = (inputs.mesocycle_started_on > NO_DATE) & (inputs.mesocycle_started_on <= starts_on - JUDGED_DAYS)
+    if not judged.any():
+        return judged
+    history = inputs.history
+    owner = np.repeat(np.arange(len(inputs)), np.diff(history.offsets))
+    rows = np.flatnonzero(judged[owner])
+    owner = owner[rows]
+    back = starts_on[owner, None] - history.session_on[rows]
+    row, place = np.nonzero((back >= 1) & (back <= JUDGED_DAYS))
+    days = np.unique(owner[row] * 32 + back[row, place])
+    done = np.bincount(days >> 5, minlength=len(inputs))
+    return judged & (done < inputs.days_per_week * (JUDGED_DAYS // 7) * POOR_ADHERENCE)
 
 
 def _calendar(

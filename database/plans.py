@@ -1,0 +1,862 @@
+"""Training plans in Postgres: read what the engine needs in bulk, store plans by binary COPY, and the JSON of a plan.
+
+Who plans: Dagster by bucket (`regenerate`) and the worker on request (`regenerate_for_users`). Both read the same columns and
+call the same engine, so they come to the same plan.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from domain.exercises.catalogue import Catalogue, load_catalogue
+from domain.planning import PlanBatch, PlanningInputs, plan_batch, reasons, splits, warmups
+from domain.planning.batch import WEEKS
+from domain.planning.inputs import AREAS, EQUIPMENT, GOALS, LEVELS, NO_DATE, SESSIONS_KEPT, SEXES, History, KeyLists, bits
+from domain.planning.plates import Inventory, parse_inventory
+from domain.vocabulary import Equipment
+
+BUCKETS: Final = 64
+"""Users are partitioned by user_key % 64."""
+SLICE_USERS: Final = 8192
+"""Users that are read, planned and written together: bounds memory whatever the number of users."""
+EPOCH: Final = date(1970, 1, 1)
+PLAN_COLUMNS: Final = (
+    "user_key",
+    "as_of",
+    "inputs_hash",
+    "planned_on",
+    "starts_on",
+    "mesocycle_started_on",
+    "engine_version",
+    "goal",
+    "in_pounds",
+    "split",
+    "refusal",
+    "deload_week",
+    "session_day",
+    "session_slots",
+    "session_minutes",
+    "exercise_key",
+    "rep_min",
+    "rep_max",
+    "rest_seconds",
+    "superset",
+    "warmup_sets",
+    "exercise_reason",
+    "sets_reason",
+    "numbers",
+    "sets",
+    "load_kg",
+    "reserve",
+    "load_reason",
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no plan for a user: a stable code and a sentence."""
+
+    code: str
+    sentence: str
+
+
+@dataclass
+class Regeneration:
+    """What a regeneration did."""
+
+    users: int = 0
+    """Whose inputs were looked at in full."""
+    planned: int = 0
+    """Whose plan is new."""
+    unchanged: int = 0
+    """Whose plan stayed, because nothing that it depends on changed."""
+    refused: int = 0
+    seconds_reading: float = 0.0
+    seconds_planning: float = 0.0
+    seconds_writing: float = 0.0
+
+    def __add__(self, other: "Regeneration") -> "Regeneration":
+        return Regeneration(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
+
+
+# What the engine reads --------------------------------------------------------------------------------------------------
+
+PROFILES_SQL: Final = """
+select
+  u.user_key,
+  ((%(as_of)s::timestamptz at time zone u.time_zone)::date - date '1970-01-01')::integer as today,
+  coalesce(p.goal, '') as goal,
+  coalesce(p.experience_level, '') as experience_level,
+  coalesce(p.days_per_week, 3)::smallint as days_per_week,
+  coalesce(p.weekdays::text, '') as weekdays,
+  coalesce(p.session_minutes, 60)::smallint as session_minutes,
+  case when coalesce(p.place, 'gym') = 'home' then coalesce(p.equipment::text, '{}') else coalesce(p.gym_equipment::text, 'gym') end
+    as equipment,
+  coalesce(p.limitations::text, '[]') as limitations,
+  coalesce(p.sex, '') as sex,
+  coalesce(p.birth_year, 0)::smallint as birth_year,
+  coalesce(p.body_weight_kg, 'NaN')::real as body_weight_kg,
+  coalesce(p.weight_unit, 'kg') as weight_unit,
+  coalesce(p.smallest_plate_kg, 'NaN')::real as smallest_plate_kg,
+  coalesce(p.plates::text, '') as plates,
+  coalesce(p.disliked_exercise_keys, '{}') as disliked,
+  coalesce(p.preferred_exercise_keys, '{}') as preferred,
+  (l.mesocycle_started_on - date '1970-01-01')::integer as mesocycle_started_on,
+  l.goal as previous_goal,
+  l.inputs_hash as previous_hash
+from app.users u
+left join app.profiles p using (user_key)
+left join lateral (
+  select plans.mesocycle_started_on, plans.goal, plans.inputs_hash
+  from plans.plans
+  where plans.user_key = u.user_key and plans.as_of <= %(as_of)s
+  order by plans.as_of desc
+  limit 1
+) l on true
+where {users}
+order by u.user_key
+"""
+
+RAW_HISTORY_SQL: Final = """
+with done as (
+  select
+    w.user_key,
+    w.workout_key,
+    w.started_at,
+    (w.started_at at time zone u.time_zone)::date - date '1970-01-01' as session_on
+  from app.workouts w
+  join app.users u using (user_key)
+  where {users} and w.deleted_at is null and w.started_at <= %(as_of)s
+    and not exists (
+      select from plans.deload_weeks d
+      where d.user_key = w.user_key and (w.started_at at time zone u.time_zone)::date between d.from_on and d.until_on
+    )
+),
+working as (
+  select
+    d.user_key,
+    s.exercise_key,
+    d.started_at,
+    d.workout_key,
+    d.session_on,
+    coalesce(s.weight_kg, 0) as load,
+    s.reps,
+    s.rpe,
+    max(coalesce(s.weight_kg, 0)) over (partition by s.workout_key, s.exercise_key) as top_load
+  from done d
+  join app.workout_sets s using (workout_key)
+  where s.set_type <> 'warmup' and (s.reps > 0 or s.duration_seconds > 0 or s.distance_m > 0)
+),
+sessions as (
+  select
+    user_key,
+    exercise_key,
+    session_on,
+    started_at,
+    workout_key,
+    top_load,
+    least(coalesce(max(reps) filter (where load = top_load), 0), 1000) as top_reps,
+    least(coalesce(min(reps) filter (where load = top_load), 0), 1000) as fewest_reps,
+    least(count(*) filter (where load = top_load), 100) as sets_at_top,
+    least(count(*), 100) as working_sets,
+    avg(rpe) filter (where load = top_load) as rpe,
+    max(case when load > 0 then {e1rm} end) as e1rm_kg,
+    row_number() over (partition by user_key, exercise_key order by started_at desc, workout_key desc) as recency
+  from working
+  group by user_key, exercise_key, session_on, started_at, workout_key, top_load
+)
+select
+  user_key,
+  exercise_key,
+  array_agg(session_on::integer order by recency) as session_on,
+  array_agg(top_load::real order by recency) as top_load_kg,
+  array_agg(top_reps::smallint order by recency) as top_reps,
+  array_agg(fewest_reps::smallint order by recency) as fewest_reps,
+  array_agg(sets_at_top::smallint order by recency) as sets_at_top,
+  array_agg(working_sets::smallint order by recency) as working_sets,
+  array_agg(coalesce(rpe, 'NaN')::real order by recency) as rpe,
+  array_agg(coalesce(e1rm_kg, 'NaN')::real order by recency) as e1rm_kg
+from sessions
+where recency <= {kept}
+group by user_key, exercise_key
+order by user_key, exercise_key
+"""
+"""The same columns as `intermediate.training_state` holds, from the raw rows: what a request for a plan rests on."""
+
+# domain.planning.e1rm.from_set in SQL; a test holds both together. A logged RPE of 6-10 says how many more were possible.
+E1RM_SQL: Final = """
+case
+  when rpe >= 6 and reps = 1 and rpe < 10 and reps + 10 - rpe <= 12 then load / (array[{chart}])[round((10 - rpe) * 2)::int + 1]
+  when rpe >= 6 and reps >= 1 and reps + 10 - rpe <= 12 and reps + 10 - rpe > 1 then load * (1 + (reps + 10 - rpe) / 30)
+  when reps = 1 then load
+  when reps between 2 and 12 and (rpe is null or rpe < 6) then load * (1 + reps / 30.0)
+end
+"""
+
+STATE_HISTORY_SQL: Final = """
+select
+  user_key, exercise_key, session_on, top_load_kg, top_reps, fewest_reps, sets_at_top, working_sets, rpe, e1rm_kg
+from intermediate.training_state
+where {users}
+order by user_key, exercise_key
+"""
+
+_HISTORY: Final = ("session_on", "top_load_kg", "top_reps", "fewest_reps", "sets_at_top", "working_sets", "rpe", "e1rm_kg")
+_HISTORY_TYPES: Final[dict[str, Any]] = {
+    "session_on": np.int32,
+    "top_load_kg": np.float32,
+    "top_reps": np.int16,
+    "fewest_reps": np.int16,
+    "sets_at_top": np.int16,
+    "working_sets": np.int16,
+    "rpe": np.float32,
+    "e1rm_kg": np.float32,
+}
+_HISTORY_EMPTY: Final[dict[str, Any]] = {"session_on": NO_DATE, "rpe": np.nan, "e1rm_kg": np.nan}
+
+
+def raw_history_sql(users: str) -> str:
+    """The SQL of users' training state from raw rows; `users` is a condition on `w.user_key`. Takes %(as_of)s."""
+    chart = ", ".join(f"{share:.3f}" for share in _singles())
+    return RAW_HISTORY_SQL.format(users=users, e1rm=E1RM_SQL.format(chart=chart), kept=SESSIONS_KEPT)
+
+
+def _singles() -> list[float]:
+    from domain.planning.rpe_chart import share_of_maximum  # noqa: PLC0415  # only the SQL text needs it
+
+    return [float(share_of_maximum(1, 10 - half / 2)) for half in range(9)]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A query's result: plain columns as arrays, list columns as (offsets, values)."""
+
+    plain: Mapping[str, NDArray]
+    lists: Mapping[str, tuple[NDArray[np.int64], NDArray]]
+
+
+def read_bulk(url: str, sql: str) -> Columns:
+    """Run a query through ADBC: Arrow columns without Python objects per row. Text columns come as (codes, words) factorised."""
+    import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415  # the API process imports this module and never reads in bulk
+    import pyarrow as pa  # noqa: PLC0415
+
+    with adbc.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        table = cursor.fetch_arrow_table().combine_chunks()
+    plain: dict[str, NDArray] = {}
+    lists: dict[str, tuple[NDArray[np.int64], NDArray]] = {}
+    for name in table.column_names:
+        column = table.column(name)
+        column = column.chunk(0) if column.num_chunks else pa.array([], type=column.type)
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            offsets = column.offsets.to_numpy().astype(np.int64)
+            lists[name] = (offsets - offsets[0] if len(offsets) else np.zeros(1, np.int64), column.flatten().to_numpy(zero_copy_only=False))
+        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            coded = column.dictionary_encode()
+            words = np.array(coded.dictionary.to_pylist(), dtype=object)
+            plain[name] = words[coded.indices.to_numpy(zero_copy_only=False)] if len(column) else np.zeros(0, dtype=object)
+            plain[f"{name}#codes"] = coded.indices.to_numpy(zero_copy_only=False)
+            plain[f"{name}#words"] = words
+        else:
+            plain[name] = column.to_numpy(zero_copy_only=False)
+    return Columns(plain, lists)
+
+
+def read_rows(connection: psycopg.Connection, sql: str, parameters: Mapping[str, Any]) -> Columns:
+    """The same through an open connection, inside its transaction, for hundreds of users."""
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(sql, parameters)
+        names = [column.name for column in cursor.description or ()]
+        rows = cursor.fetchall()
+    plain: dict[str, NDArray] = {}
+    lists: dict[str, tuple[NDArray[np.int64], NDArray]] = {}
+    for place, name in enumerate(names):
+        values = [row[place] for row in rows]
+        if name in _HISTORY_TYPES or name in {"disliked", "preferred"}:
+            dtype = _HISTORY_TYPES.get(name, np.int32)
+            offsets = np.concatenate([[0], np.cumsum([len(value) for value in values])]).astype(np.int64)
+            lists[name] = (offsets, np.array([item for value in values for item in value], dtype=dtype))
+        elif values and isinstance(next((value for value in values if value is not None), None), str):
+            words = sorted(set(values))
+            plain[f"{name}#words"] = np.array(words, dtype=object)
+            place_of = {word: number for number, word in enumerate(words)}
+            plain[f"{name}#codes"] = np.array([place_of[value] for value in values], dtype=np.intp)
+        else:
+            plain[name] = np.array([np.nan if value is None else value for value in values])
+    return Columns(plain, lists)
+
+
+@dataclass(frozen=True)
+class State:
+    """What was read of some users."""
+
+    inputs: PlanningInputs
+    previous_hash: NDArray[np.int64]
+    has_plan: NDArray[np.bool_]
+
+
+def to_state(profiles: Columns, history: Columns) -> State:
+    """Columns of the two queries to the engine's inputs. Words that the platform doesn't know become "unknown", never an error."""
+    plain = profiles.plain
+    users = len(plain["user_key"])
+    user_key = plain["user_key"].astype(np.int64)
+    limits = _mapped(plain, "limitations", _limit_bits, users)
+    inventory_words = [word for word in plain.get("plates#words", np.zeros(0, object)) if word]
+    inventories = [_parse_plates(word) for word in inventory_words]
+    inventory = _mapped(plain, "plates", lambda word: inventory_words.index(word) if word else -1, users).astype(np.int32)
+    mesocycle = plain["mesocycle_started_on"].astype(np.float64)
+    has_plan = ~np.isnan(mesocycle)
+    hashes = plain["previous_hash"]
+    previous = np.where(has_plan, np.where(has_plan, hashes, 0), 0)
+    inputs = PlanningInputs(
+        user_key=user_key,
+        today=plain["today"].astype(np.int32),
+        goal=_mapped(plain, "goal", lambda word: _place(word, GOALS), users).astype(np.int8),
+        experience=_mapped(plain, "experience_level", lambda word: _place(word, LEVELS), users).astype(np.int8),
+        days_per_week=plain["days_per_week"].astype(np.int8),
+        weekdays=_mapped(plain, "weekdays", _weekday_bits, users).astype(np.uint8),
+        session_minutes=plain["session_minutes"].astype(np.int16),
+        equipment=_mapped(plain, "equipment", _equipment_bits, users).astype(np.uint32),
+        limits_caution=(limits & 0xFFFF).astype(np.uint16),
+        limits_avoid=(limits >> 16).astype(np.uint16),
+        sex=_mapped(plain, "sex", lambda word: _place(word, SEXES), users).astype(np.int8),
+        birth_year=plain["birth_year"].astype(np.int16),
+        body_weight_kg=plain["body_weight_kg"].astype(np.float32),
+        in_pounds=_mapped(plain, "weight_unit", lambda word: int(word == "lb"), users).astype(bool),
+        smallest_plate_kg=plain["smallest_plate_kg"].astype(np.float32),
+        inventory=inventory,
+        disliked=_key_lists(profiles.lists["disliked"], users),
+        preferred=_key_lists(profiles.lists["preferred"], users),
+        mesocycle_started_on=np.where(has_plan, np.nan_to_num(mesocycle, nan=float(NO_DATE)), NO_DATE).astype(np.int32),
+        previous_goal=np.nan_to_num(plain["previous_goal"].astype(np.float64), nan=-1).astype(np.int8),
+        history=_history(user_key, history),
+        inventories=tuple(inventories),
+    )
+    return State(inputs, _as_int64(previous), has_plan)
+
+
+def _as_int64(column: NDArray) -> NDArray[np.int64]:
+    return np.array([int(value) for value in column], dtype=np.int64) if column.dtype == object else column.astype(np.int64)
+
+
+def _mapped(plain: Mapping[str, NDArray], name: str, parse: Any, users: int) -> NDArray[np.int64]:
+    """A factorised text column through `parse`, which sees each different text once."""
+    if not users:
+        return np.zeros(0, dtype=np.int64)
+    parsed = np.array([parse(word) for word in plain[f"{name}#words"]], dtype=np.int64)
+    return parsed[plain[f"{name}#codes"]]
+
+
+def _place(word: str, universe: Sequence[str]) -> int:
+    return universe.index(word) if word in universe else -1
+
+
+def _array_words(text: str) -> list[str]:
+    """Items of a Postgres array literal of plain words or numbers."""
+    return [item.strip().strip('"') for item in text.strip("{}").split(",") if item.strip()]
+
+
+def _weekday_bits(text: str) -> int:
+    return sum(1 << (int(item) - 1) for item in set(_array_words(text)) if item.isdigit() and 1 <= int(item) <= 7)
+
+
+GYM_EQUIPMENT: Final = frozenset(Equipment) - {Equipment.SLED, Equipment.MEDICINE_BALL, Equipment.SUSPENSION, Equipment.BAND}
+"""What a gym has that nobody described."""
+
+
+def _equipment_bits(text: str) -> int:
+    return bits(sorted(GYM_EQUIPMENT), EQUIPMENT) if text == "gym" else bits(_array_words(text), EQUIPMENT)
+
+
+def _limit_bits(text: str) -> int:
+    """Areas to be careful with in the low 16 bits, to avoid in the high ones; what isn't understood is left out."""
+    found = 0
+    try:
+        items = json.loads(text)
+    except ValueError:
+        return 0
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and item.get("area") in AREAS:
+            found |= 1 << (AREAS.index(item["area"]) + (16 if item.get("severity") == "avoid" else 0))
+    return found
+
+
+def _parse_plates(text: str) -> Inventory:
+    try:
+        return parse_inventory(json.loads(text))
+    except ValueError:
+        return Inventory()
+
+
+def _key_lists(column: tuple[NDArray[np.int64], NDArray], users: int) -> KeyLists:
+    """Sorted, each key once."""
+    offsets, keys = column
+    if not len(keys):
+        return KeyLists.empty(users)
+    owner = np.repeat(np.arange(users, dtype=np.int64), np.diff(offsets))
+    code = np.unique((owner << 32) | keys.astype(np.int64))
+    counts = np.bincount(code >> 32, minlength=users)
+    return KeyLists(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), (code & 0xFFFFFFFF).astype(np.int32))
+
+
+def _history(user_key: NDArray[np.int64], columns: Columns) -> History:
+    """Ragged arrays, one list per row, to padded matrices; rows of users who aren't planned are left out."""
+    owner_key = columns.plain["user_key"].astype(np.int64)
+    if not len(owner_key):
+        return History.empty(len(user_key))
+    place = np.searchsorted(user_key, owner_key)
+    known = (place < len(user_key)) & (user_key[np.minimum(place, len(user_key) - 1)] == owner_key)
+    counts = np.bincount(place[known], minlength=len(user_key))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    row_of = np.cumsum(known) - 1
+    arrays = {}
+    for name in _HISTORY:
+        list_offsets, values = columns.lists[name]
+        lengths = np.diff(list_offsets)
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        position = np.arange(len(values)) - np.repeat(list_offsets[:-1], lengths)
+        keep = known[row] & (position < SESSIONS_KEPT)
+        matrix = np.full((int(known.sum()), SESSIONS_KEPT), _HISTORY_EMPTY.get(name, 0), dtype=_HISTORY_TYPES[name])
+        matrix[row_of[row[keep]], position[keep]] = values[keep]
+        arrays[name] = matrix
+    return History(offsets=offsets, exercise_key=columns.plain["exercise_key"][known].astype(np.int32), **arrays)
+
+
+# What is written --------------------------------------------------------------------------------------------------------
+
+_SMALL, _INT, _REAL, _BIG, _DATE, _TIMESTAMP = 21, 23, 700, 20, 1082, 1184
+_TYPES: Final = {_SMALL: ">i2", _INT: ">i4", _REAL: ">f4"}
+_POSTGRES_EPOCH_DAYS: Final = (date(2000, 1, 1) - EPOCH).days
+_COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + (0).to_bytes(4, "big") + (0).to_bytes(4, "big")
+_COPY_END: Final = b"\xff\xff"
+
+
+def copy_bytes(batch: PlanBatch, *, as_of: datetime, planned_on: NDArray[np.int32]) -> list[bytes]:
+    """The plans in the format of COPY … (FORMAT BINARY), without per-user work: users with the same shape share one record layout."""
+    sessions, slots = np.diff(batch.session_offsets), np.diff(batch.slot_offsets)
+    shape = sessions * 1000 + slots
+    out = [_COPY_HEADER]
+    instant = _microseconds(as_of)
+    version = batch.engine_version.encode()
+    for code in np.unique(shape):
+        users = np.flatnonzero(shape == code)
+        out.append(_records(batch, users, int(code) // 1000, int(code) % 1000, instant, planned_on, version))
+    out.append(_COPY_END)
+    return out
+
+
+def _records(
+    batch: PlanBatch, users: NDArray[np.intp], sessions: int, slots: int, instant: int, planned_on: NDArray[np.int32], version: bytes
+) -> bytes:
+    per_session = (batch.session_offsets[users][:, None] + np.arange(sessions)).ravel()
+    per_slot = (batch.slot_offsets[users][:, None] + np.arange(slots)).ravel()
+    shift = np.int32(_POSTGRES_EPOCH_DAYS)
+    scalars: list[tuple[str, str, Any]] = [
+        ("user_key", ">i8", batch.user_key[users]),
+        ("as_of", ">i8", instant),
+        ("inputs_hash", ">i8", batch.inputs_hash[users]),
+        ("planned_on", ">i4", planned_on[users] - shift),
+        ("starts_on", ">i4", batch.starts_on[users] - shift),
+        ("mesocycle_started_on", ">i4", batch.mesocycle_started_on[users] - shift),
+        ("engine_version", f"S{len(version)}", version),
+        ("goal", ">i2", batch.goal[users]),
+        ("in_pounds", "?", batch.in_pounds[users]),
+        ("split", ">i2", batch.split[users]),
+        ("refusal", ">i2", batch.refusal[users]),
+        ("deload_week", ">i2", batch.deload_week[users] + 1),
+    ]
+    arrays: list[tuple[str, int, tuple[int, ...], NDArray]] = [
+        ("session_day", _SMALL, (sessions,), batch.session_day[per_session]),
+        ("session_slots", _SMALL, (sessions,), batch.session_slots[per_session]),
+        ("session_minutes", _SMALL, (sessions, WEEKS), batch.session_minutes[per_session]),
+        ("exercise_key", _INT, (slots,), batch.exercise_key[per_slot]),
+        ("rep_min", _SMALL, (slots,), batch.rep_min[per_slot]),
+        ("rep_max", _SMALL, (slots,), batch.rep_max[per_slot]),
+        ("rest_seconds", _SMALL, (slots,), batch.rest_seconds[per_slot]),
+        ("superset", _SMALL, (slots,), batch.superset[per_slot]),
+        ("warmup_sets", _SMALL, (slots,), batch.warmup_sets[per_slot]),
+        ("exercise_reason", _SMALL, (slots,), batch.exercise_reason[per_slot]),
+        ("sets_reason", _SMALL, (slots,), batch.sets_reason[per_slot]),
+        ("numbers", _REAL, (slots, 4), batch.numbers[per_slot]),
+        ("sets", _SMALL, (slots, WEEKS), batch.sets[per_slot]),
+        ("load_kg", _REAL, (slots, WEEKS), batch.load_kg[per_slot]),
+        ("reserve", _SMALL, (slots, WEEKS), batch.reserve[per_slot]),
+        ("load_reason", _SMALL, (slots, WEEKS), batch.load_reason[per_slot]),
+    ]
+    template, constants = _layout(
+        tuple((name, kind) for name, kind, _ in scalars), tuple((name, oid, dims) for name, oid, dims, _ in arrays)
+    )
+    records = np.empty(len(users), dtype=template)
+    records[:] = constants
+    for name, _, value in scalars:
+        records[name] = value
+    for name, _, dims, values in arrays:
+        if values.size:
+            records[name]["v"] = values.reshape(len(users), math.prod(dims))
+    return records.tobytes()
+
+
+@lru_cache(maxsize=512)
+def _layout(scalars: tuple[tuple[str, str], ...], arrays: tuple[tuple[str, int, tuple[int, ...]], ...]) -> tuple[np.dtype, NDArray]:
+    """Record type of COPY for plans of one shape, and one record with everything that is the same for all of them."""
+    fields: list[Any] = [("fields", ">i2")]
+    values: dict[str, Any] = {"fields": len(scalars) + len(arrays)}
+    for name, kind in scalars:
+        fields += [(f"{name}#length", ">i4"), (name, kind)]
+        values[f"{name}#length"] = np.dtype(kind).itemsize
+    for name, oid, dims in arrays:
+        item = np.dtype([("l", ">i4"), ("v", _TYPES[oid])])
+        count = math.prod(dims)
+        head = [("dimensions", ">i4"), ("has_null", ">i4"), ("oid", ">i4")]
+        values[f"{name}#head"] = (len(dims) if count else 0, 0, oid)
+        fields += [(f"{name}#length", ">i4"), (f"{name}#head", head)]
+        length = 12
+        if count:
+            bounds = [(f"{part}{number}", ">i4") for number in range(len(dims)) for part in ("size", "lower")]
+            fields += [(f"{name}#bounds", bounds), (name, item, (count,))]
+            values[f"{name}#bounds"] = tuple(part for size in dims for part in (size, 1))
+            length += 8 * len(dims) + count * item.itemsize
+        values[f"{name}#length"] = length
+    template = np.dtype(fields)
+    record = np.zeros((), dtype=template)
+    for name, value in values.items():
+        record[name] = value
+    for name, oid, dims in arrays:
+        if math.prod(dims):
+            record[name]["l"] = np.dtype(_TYPES[oid]).itemsize
+    return template, record
+
+
+def _microseconds(instant: datetime) -> int:
+    return (instant.astimezone(UTC) - datetime(2000, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def store(connection: psycopg.Connection, batch: PlanBatch, *, as_of: datetime, planned_on: NDArray[np.int32]) -> None:
+    """Write plans in the caller's transaction, in place of plans of the same users and instant. Others stay: history is kept, and
+    a plan from older data sorts behind a newer one."""
+    if not len(batch):
+        return
+    connection.execute("delete from plans.plans where as_of = %s and user_key = any(%s)", [as_of, [int(key) for key in batch.user_key]])
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"copy plans.plans ({', '.join(PLAN_COLUMNS)}) from stdin (format binary)") as copy,
+    ):
+        for part in copy_bytes(batch, as_of=as_of, planned_on=planned_on):
+            copy.write(part)
+
+
+def regenerate_for_users(
+    connection: psycopg.Connection, user_keys: Sequence[int], *, as_of: datetime, catalogue: Catalogue | None = None
+) -> dict[int, Refusal]:
+    """Plan these users from their raw rows and store what changed, in the caller's transaction. Returns refusals by user_key.
+
+    A user whose inputs are the same as the last plan's keeps that plan. Users who don't exist are passed over.
+    """
+    if not user_keys:
+        return {}
+    parameters = {"as_of": as_of, "users": list(user_keys)}
+    profiles = read_rows(connection, PROFILES_SQL.replace("{users}", "u.user_key = any(%(users)s)"), parameters)
+    if not len(profiles.plain["user_key"]):
+        return {}
+    history = read_rows(connection, raw_history_sql("w.user_key = any(%(users)s)"), parameters)
+    state = to_state(profiles, history)
+    batch = plan_batch(state.inputs, catalogue or load_catalogue(), as_of=as_of)
+    changed = ~(state.has_plan & (batch.inputs_hash == state.previous_hash))
+    chosen = np.flatnonzero(changed)
+    store(connection, batch.take(chosen), as_of=as_of, planned_on=state.inputs.today[chosen])
+    refused = np.flatnonzero(batch.refusal > 0)
+    return {int(batch.user_key[user]): Refusal(*reasons.refusal(int(batch.refusal[user]))) for user in refused}
+
+
+# Regeneration by bucket -------------------------------------------------------------------------------------------------
+
+TOUCHED_SQL: Final = """
+with latest as (
+  select distinct on (user_key) user_key, starts_on, engine_version, goal
+  from plans.plans
+  where as_of <= %(as_of)s
+  order by user_key, as_of desc
+),
+marks as (
+  select bucket, coalesce((select w.xid from ops.watermarks w where w.name = 'plans/' || to_char(bucket, 'FM00')), '0'::xid8) as xid
+  from unnest(%(buckets)s::int[]) as bucket
+),
+oldest as (select min(xid) as xid from marks),
+written as (
+  select user_key from app.workouts, oldest where workouts.xid >= oldest.xid
+  union
+  select user_key from app.workout_deletions, oldest where workout_deletions.xid >= oldest.xid
+  union
+  select user_key from app.profiles, oldest where profiles.xid >= oldest.xid
+  union
+  select user_key from app.users, oldest where users.xid >= oldest.xid
+)
+select u.user_key
+from app.users u
+left join latest l using (user_key)
+where u.user_key %% 64 = any(%(buckets)s)
+  and (
+    l.user_key is null
+    or l.engine_version <> %(version)s
+    or (%(as_of)s::timestamptz at time zone u.time_zone)::date >= l.starts_on + 7
+    or u.user_key in (select user_key from written)
+  )
+order by u.user_key
+"""
+"""Users whose plan could differ from their last one: without a plan, of another engine, in a new week of training, or with something
+written since the last complete look at their bucket."""
+
+
+def regenerate(
+    url: str, *, as_of: datetime, buckets: Iterable[int] | None = None, only_changed: bool = True, catalogue: Catalogue | None = None
+) -> Regeneration:
+    """Bring the plans of some buckets (default all) up to date at `as_of`, slice by slice, each in one transaction.
+
+    Only users who could have changed are read (`only_changed=False`: all), and only plans whose inputs' hash differs are
+    written, so a run that was interrupted goes on where it stopped.
+    """
+    chosen = sorted(set(range(BUCKETS) if buckets is None else buckets))
+    catalogue = catalogue or load_catalogue()
+    total = Regeneration()
+    started = time.perf_counter()
+    with psycopg.connect(url, application_name="mesocycle plans") as connection:
+        connection.execute("set time zone 'UTC'")
+        horizon = _scalar(connection, "select pg_snapshot_xmin(pg_current_snapshot())::text")
+        users = _touched(connection, as_of, chosen) if only_changed else _all_users(connection, chosen)
+        everybody = _scalar(connection, "select count(*) from app.users where user_key %% 64 = any(%s)", [chosen])
+        has_state = _has_training_state(connection)
+        connection.commit()
+        total.unchanged = int(everybody) - len(users)
+        total.seconds_reading += time.perf_counter() - started
+        for start in range(0, len(users), SLICE_USERS):
+            total += _regenerate_slice(connection, url, users[start : start + SLICE_USERS], as_of, catalogue, has_state=has_state)
+        for bucket in chosen:
+            connection.execute(
+                "insert into ops.watermarks (name, xid) values (%s, %s::xid8) "
+                "on conflict (name) do update set xid = excluded.xid, moved_at = now()",
+                [f"plans/{bucket:02d}", horizon],
+            )
+        connection.commit()
+    return total
+
+
+def _regenerate_slice(
+    connection: psycopg.Connection, url: str, users: NDArray[np.int64], as_of: datetime, catalogue: Catalogue, *, has_state: bool
+) -> Regeneration:
+    started = time.perf_counter()
+    state = read_state(url, users, as_of, has_state=has_state)
+    read = time.perf_counter()
+    batch = plan_batch(state.inputs, catalogue, as_of=as_of)
+    changed = np.flatnonzero(~(state.has_plan & (batch.inputs_hash == state.previous_hash)))
+    planned = time.perf_counter()
+    part = batch if len(changed) == len(batch) else batch.take(changed)
+    with connection.transaction():
+        store(connection, part, as_of=as_of, planned_on=state.inputs.today[changed])
+    written = time.perf_counter()
+    return Regeneration(
+        users=len(batch),
+        planned=len(changed),
+        unchanged=len(batch) - len(changed),
+        refused=int((batch.refusal > 0).sum()),
+        seconds_reading=read - started,
+        seconds_planning=planned - read,
+        seconds_writing=written - planned,
+    )
+
+
+def read_state(url: str, users: NDArray[np.int64], as_of: datetime, *, has_state: bool = False) -> State:
+    """Read what the engine needs of these users (ascending keys) in bulk; from `intermediate.training_state` where it is built."""
+    literal = f"'{as_of.astimezone(UTC).isoformat()}'"
+    profiles = read_bulk(url, _inlined(PROFILES_SQL.replace("{users}", _key_condition(users, "u.user_key")), literal))
+    if has_state:
+        history = read_bulk(url, STATE_HISTORY_SQL.format(users=_key_condition(users, "user_key")))
+    else:
+        history = read_bulk(url, _inlined(raw_history_sql(_key_condition(users, "w.user_key")), literal))
+    return to_state(profiles, history)
+
+
+def _inlined(sql: str, as_of: str) -> str:
+    """ADBC takes no named parameters; an instant of ours is safe to write out."""
+    return sql.replace("%(as_of)s", as_of)
+
+
+def _key_condition(users: NDArray[np.int64], column: str) -> str:
+    """A condition on `column` for these keys: their range where they're dense in it, else the list."""
+    if not len(users):
+        return "false"
+    low, high = int(users[0]), int(users[-1])
+    if high - low + 1 == len(users):
+        return f"{column} between {low} and {high}"
+    listed = ",".join(map(str, users.tolist()))
+    return f"{column} between {low} and {high} and {column} = any(string_to_array('{listed}', ',')::bigint[])"
+
+
+def _touched(connection: psycopg.Connection, as_of: datetime, buckets: Sequence[int]) -> NDArray[np.int64]:
+    from domain.planning import ENGINE_VERSION  # noqa: PLC0415
+
+    rows = connection.execute(TOUCHED_SQL, {"as_of": as_of, "buckets": list(buckets), "version": ENGINE_VERSION}).fetchall()
+    return np.array([row[0] for row in rows], dtype=np.int64)
+
+
+def _all_users(connection: psycopg.Connection, buckets: Sequence[int]) -> NDArray[np.int64]:
+    rows = connection.execute("select user_key from app.users where user_key %% 64 = any(%s) order by user_key", [list(buckets)]).fetchall()
+    return np.array([row[0] for row in rows], dtype=np.int64)
+
+
+def _has_training_state(connection: psycopg.Connection) -> bool:
+    return bool(
+        _scalar(
+            connection,
+            "select count(*) = %s from information_schema.columns where table_schema = 'intermediate' and table_name = 'training_state' "
+            "and column_name = any(%s)",
+            [len(_HISTORY), list(_HISTORY)],
+        )
+    )
+
+
+def _scalar(connection: psycopg.Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+    row = connection.execute(sql, parameters or None).fetchone()
+    assert row is not None
+    return row[0]
+
+
+# What the API serves ----------------------------------------------------------------------------------------------------
+
+CURRENT_PLAN_SQL: Final = "select * from plans.plans where user_key = {user_key} order by as_of desc limit 1"
+"""One user's current plan by one probe of the primary key; format with a placeholder of the caller's driver."""
+
+
+def current_plan(connection: psycopg.Connection, user_key: int) -> dict[str, Any] | None:
+    """The row of a user's current plan, or None."""
+    with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        return cursor.execute(CURRENT_PLAN_SQL.format(user_key="%s"), [user_key]).fetchone()
+
+
+@lru_cache(maxsize=1)
+def _exercises() -> dict[int, tuple[str, str, str]]:
+    """exercise_key -> (id, name, what it is measured in), of the project's catalogue."""
+    frame = load_catalogue().frame
+    return {
+        int(key): (str(identity), str(name), str(unit))
+        for key, identity, name, unit in zip(frame["exercise_key"], frame["exercise_id"], frame["name"], frame["measured_in"], strict=True)
+    }
+
+
+def plan_payload(row: Mapping[str, Any], *, locale: str = "en") -> dict[str, Any]:
+    """The JSON that the API serves for a row of `plans.plans`: no query, no arithmetic beyond dates and the warm-up ramp.
+
+    Deterministic: the same row gives the same document. Loads in kg, rounded to the gram; sentences in `locale`.
+    """
+    refusal = None
+    if row["refusal"]:
+        code, sentence = reasons.refusal(row["refusal"], locale)
+        refusal = {"code": code, "sentence": sentence}
+    unit = "lb" if row["in_pounds"] else "kg"
+    weeks = [_week(row, week, locale, unit) for week in range(WEEKS)] if refusal is None else []
+    return {
+        "planId": str(row["plan_id"]),
+        "asOf": row["as_of"].astimezone(UTC).isoformat(),
+        "generatedAt": row["generated_at"].astimezone(UTC).isoformat(),
+        "engineVersion": row["engine_version"],
+        "inputsHash": f"{row['inputs_hash'] & (2**64 - 1):016x}",
+        "goal": GOALS[row["goal"]].value,
+        "startsOn": row["starts_on"].isoformat(),
+        "weightUnit": unit,
+        "refusal": refusal,
+        "weeks": weeks,
+    }
+
+
+def _week(row: Mapping[str, Any], week: int, locale: str, unit: str) -> dict[str, Any]:
+    days = len(row["session_day"])
+    first = 0
+    sessions = []
+    for number, (day, slots) in enumerate(zip(row["session_day"], row["session_slots"], strict=True)):
+        on = row["starts_on"] + timedelta(days=7 * week + day)
+        sessions.append(
+            {
+                "day": on.isoweekday(),
+                "date": on.isoformat(),
+                "name": splits.session_name(row["split"], days, number) if days <= 6 else f"Session {number + 1}",
+                "minutes": row["session_minutes"][number][week],
+                "exercises": [_exercise(row, slot, week, locale, unit) for slot in range(first, first + slots)],
+            }
+        )
+        first += slots
+    return {"week": week + 1, "isDeload": week + 1 == row["deload_week"], "sessions": sessions}
+
+
+def _exercise(row: Mapping[str, Any], slot: int, week: int, locale: str, unit: str) -> dict[str, Any]:
+    identity, name, measured_in = _exercises().get(row["exercise_key"][slot], (str(row["exercise_key"][slot]), "", "reps"))
+    load = row["load_kg"][slot][week]
+    load = None if load is None or math.isnan(load) else round(float(load), 3)
+    rep_min, rep_max, reserve = row["rep_min"][slot], row["rep_max"][slot], row["reserve"][slot][week]
+    why = row["load_reason"][slot][week]
+    reason = reasons.BY_NUMBER[why]
+    if why == row["load_reason"][slot][0] and not (reason.code.startswith("week.")):
+        numbers = dict(zip(reason.numbers, (float(f"{value:.6g}") for value in row["numbers"][slot]), strict=False))
+    else:
+        before = row["load_kg"][slot][max(week - 1, 0)]
+        numbers = {"reserve": reserve, "fewest_reps": rep_min, "most_reps": rep_max}
+        if before is not None and not math.isnan(before):
+            numbers["load_kg"] = round(float(before), 3)
+    numbers = {name: value for name, value in numbers.items() if not (isinstance(value, float) and math.isnan(value))}
+    ramp = _warmups(row, slot, load, rep_max, unit)
+    return {
+        "exerciseId": identity,
+        "name": name,
+        "measuredIn": measured_in,
+        "sets": row["sets"][slot][week],
+        "repsMin": rep_min,
+        "repsMax": rep_max,
+        "loadKg": load,
+        "rir": reserve,
+        "restSeconds": row["rest_seconds"][slot],
+        "supersetGroup": row["superset"][slot] or None,
+        "warmupSets": ramp,
+        "reason": {
+            "code": reason.code,
+            "numbers": {_camel(name): value for name, value in numbers.items()},
+            "sentence": reasons.sentence(why, numbers, locale, unit),
+        },
+        "exerciseReason": _plain_reason(row["exercise_reason"][slot], locale),
+        "setsReason": _plain_reason(row["sets_reason"][slot], locale),
+    }
+
+
+def _warmups(row: Mapping[str, Any], slot: int, load: float | None, reps: int, unit: str) -> list[dict[str, Any]]:
+    count = row["warmup_sets"][slot]
+    if load is None or not count:
+        return []
+    lightest, step = _warmup_grid(row["exercise_key"][slot], unit)
+    return [{"loadKg": round(kg, 3), "reps": done} for kg, done in warmups.ramp(load, reps, step=step, lightest=lightest, sets=count)]
+
+
+@lru_cache(maxsize=2048)
+def _warmup_grid(exercise_key: int, unit: str) -> tuple[float, float]:
+    from domain.planning.movements import movements  # noqa: PLC0415
+    from domain.vocabulary import KG_PER_LB  # noqa: PLC0415
+
+    table, row = movements(load_catalogue()), int(load_catalogue().rows_of([exercise_key])[0])
+    if unit == "lb":
+        return float(table.lightest_lb[row]) * KG_PER_LB, float(table.step_lb[row]) * KG_PER_LB
+    return float(table.lightest_kg[row]), float(table.step_kg[row])
+
+
+def _plain_reason(number: int, locale: str) -> dict[str, str]:
+    reason = reasons.BY_NUMBER[number]
+    return {"code": reason.code, "sentence": reason.sentences.get(locale, reason.sentences["en"])}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,296 @@
+"""Plans in Postgres: what is read, what is written, what stays, and the JSON of a plan."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from database import plans
+from database.connection import Role
+from domain.exercises.catalogue import load_catalogue
+from domain.planning import e1rm
+from tests.conftest import Database
+
+AS_OF = datetime(2024, 5, 1, 12, tzinfo=UTC)
+SQUAT, BENCH = 1, 113
+
+
+def fill_exercises(connection: psycopg.Connection) -> None:
+    frame = load_catalogue().frame
+    with connection.cursor() as cursor, cursor.copy("copy app.exercises (exercise_key, exercise_id, name) from stdin") as copy:
+        for key, identity, name in zip(frame["exercise_key"], frame["exercise_id"], frame["name"], strict=True):
+            copy.write_row((key, identity, name))
+
+
+def new_user(connection: psycopg.Connection, user_id: str, *, time_zone: str = "UTC", **profile: Any) -> int:
+    row = connection.execute(
+        "insert into app.users (user_id, time_zone) values (%s, %s) returning user_key", [user_id, time_zone]
+    ).fetchone()
+    assert row
+    columns = {"goal": "strength", "experience_level": "intermediate", "body_weight_kg": 80, "sex": "male", **profile}
+    names = ", ".join(columns)
+    connection.execute(
+        f"insert into app.profiles (user_key, {names}) values (%s, {', '.join(['%s'] * len(columns))})", [row[0], *columns.values()]
+    )
+    return row[0]
+
+
+def log(connection: psycopg.Connection, user_key: int, at: datetime, sets: list[tuple[int, float, int]], **columns: Any) -> int:
+    row = connection.execute(
+        "insert into app.workouts (user_key, started_at) values (%s, %s) returning workout_key", [user_key, at]
+    ).fetchone()
+    assert row
+    for position, (exercise, weight, reps) in enumerate(sets):
+        values = {"set_type": "normal", "rpe": None, **columns}
+        connection.execute(
+            "insert into app.workout_sets (workout_key, position, exercise_key, weight_kg, reps, set_type, rpe) values (%s, %s, %s, %s, %s, %s, %s)",
+            [row[0], position, exercise, weight, reps, values["set_type"], values["rpe"]],
+        )
+    return row[0]
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    with database.connect() as connection:
+        fill_exercises(connection)
+    return database
+
+
+def one(connection: psycopg.Connection, sql: str, *parameters: Any) -> Any:
+    row = connection.execute(sql, parameters or None).fetchone()
+    return row[0] if row else None
+
+
+def test_a_plan_is_stored_and_served_with_a_reason_for_every_load(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann", days_per_week=3)
+        log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, 100, 6)] * 4)
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        assert plans.regenerate_for_users(connection, [user], as_of=AS_OF) == {}
+        row = plans.current_plan(connection, user)
+    assert row is not None
+    payload = plans.plan_payload(row)
+    assert json.loads(json.dumps(payload)) == payload
+    assert [week["week"] for week in payload["weeks"]] == [1, 2, 3, 4]
+    assert [len(week["sessions"]) for week in payload["weeks"]] == [3, 3, 3, 3]
+    assert sum(week["isDeload"] for week in payload["weeks"]) == 1
+    first = payload["weeks"][0]["sessions"][0]["exercises"][0]
+    assert (first["name"], first["loadKg"]) == ("Squat (Barbell)", 102.5)
+    assert first["reason"]["code"] == "progress.double.load_up"
+    assert first["reason"]["numbers"] == {"sets": 4, "reps": 6, "loadKg": 100, "stepKg": 2.5}
+    assert "102.5" not in first["reason"]["sentence"] and "100 kg" in first["reason"]["sentence"]
+    for week in payload["weeks"]:
+        for session in week["sessions"]:
+            assert date.fromisoformat(session["date"]).isoweekday() == session["day"]
+            for exercise in session["exercises"]:
+                assert exercise["reason"]["sentence"] and "?" not in exercise["reason"]["sentence"], exercise
+
+
+def test_the_same_inputs_write_nothing_new(filled: Database) -> None:
+    with filled.connect() as owner:
+        users = [new_user(owner, f"user {number}") for number in range(5)]
+    url = filled.urls[Role.PIPELINE]
+    first = plans.regenerate(url, as_of=AS_OF)
+    assert (first.planned, first.unchanged) == (5, 0)
+    again = plans.regenerate(url, as_of=AS_OF + timedelta(hours=5))
+    assert (again.users, again.planned, again.unchanged) == (0, 0, 5)
+    everybody = plans.regenerate(url, as_of=AS_OF + timedelta(hours=6), only_changed=False)
+    assert (everybody.users, everybody.planned, everybody.unchanged) == (5, 0, 5)
+    with filled.connect() as owner:
+        assert one(owner, "select count(*) from plans.plans") == len(users)
+
+
+def test_only_users_with_something_new_are_read(filled: Database) -> None:
+    with filled.connect() as owner:
+        ann, bob, carl = (new_user(owner, name) for name in ("ann", "bob", "carl"))
+    url = filled.urls[Role.PIPELINE]
+    plans.regenerate(url, as_of=AS_OF)
+    with filled.connect() as owner:
+        log(owner, ann, AS_OF + timedelta(hours=1), [(SQUAT, 100, 6)] * 4)
+        owner.execute("update app.profiles set session_minutes = 30 where user_key = %s", [bob])
+    done = plans.regenerate(url, as_of=AS_OF + timedelta(hours=2))
+    assert (done.users, done.planned, done.unchanged) == (2, 2, 1)
+    with filled.connect() as owner:
+        assert one(owner, "select count(*) from plans.plans where user_key = %s", carl) == 1
+
+
+def test_a_new_week_of_training_makes_a_new_plan_and_a_day_does_not(filled: Database) -> None:
+    with filled.connect() as owner:
+        new_user(owner, "ann")
+    url = filled.urls[Role.PIPELINE]
+    plans.regenerate(url, as_of=AS_OF)
+    assert plans.regenerate(url, as_of=AS_OF + timedelta(days=6)).planned == 0
+    later = plans.regenerate(url, as_of=AS_OF + timedelta(days=7))
+    assert later.planned == 1
+    with filled.connect() as owner:
+        rows = owner.execute("select starts_on, mesocycle_started_on, deload_week from plans.plans order by as_of").fetchall()
+    assert rows == [(date(2024, 5, 1), date(2024, 5, 1), 4), (date(2024, 5, 8), date(2024, 5, 1), 3)]
+
+
+def test_a_plan_from_older_data_never_becomes_the_current_one(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann")
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        plans.regenerate_for_users(connection, [user], as_of=AS_OF)
+        newest = plans.current_plan(connection, user)
+        plans.regenerate_for_users(connection, [user], as_of=AS_OF - timedelta(days=10))
+        assert plans.current_plan(connection, user) == newest
+        assert one(connection, "select count(*) from plans.plans") == 2
+
+
+def test_a_plan_of_the_same_instant_is_replaced(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann")
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        plans.regenerate_for_users(connection, [user], as_of=AS_OF)
+    with filled.connect() as owner:
+        owner.execute("update app.profiles set days_per_week = 2")
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        plans.regenerate_for_users(connection, [user], as_of=AS_OF)
+        assert one(connection, "select count(*) from plans.plans") == 1
+        row = plans.current_plan(connection, user)
+    assert row is not None and len(row["session_day"]) == 2
+
+
+def test_bulk_and_single_reading_give_the_same_plan(filled: Database) -> None:
+    with filled.connect() as owner:
+        for number in range(20):
+            user = new_user(
+                owner,
+                f"user {number}",
+                time_zone=["UTC", "Pacific/Auckland"][number % 2],
+                limitations=json.dumps([{"area": "knee", "severity": "avoid"}] if number % 3 == 0 else []),
+                equipment=["dumbbell", "bench"],
+                place="home" if number % 4 == 0 else "gym",
+                weekdays=[1, 3, 5] if number % 2 else None,
+                plates=json.dumps({"bar": 20, "plates": {"20": 2, "10": 2, "5": 2}}) if number % 5 == 0 else None,
+                disliked_exercise_keys=[BENCH] if number % 7 == 0 else [],
+            )
+            for back in range(number):
+                log(
+                    owner,
+                    user,
+                    AS_OF - timedelta(days=3 * back + 1),
+                    [(SQUAT, 80 - back, 6 + back % 5), (BENCH, 60, 8)],
+                    rpe=8 if back % 2 else None,
+                )
+        users = np.array([row[0] for row in owner.execute("select user_key from app.users order by user_key")])
+    bulk = plans.read_state(filled.urls[Role.PIPELINE], users, AS_OF)
+    with filled.connect(Role.PIPELINE) as connection:
+        parameters = {"as_of": AS_OF, "users": users.tolist()}
+        single = plans.to_state(
+            plans.read_rows(connection, plans.PROFILES_SQL.replace("{users}", "u.user_key = any(%(users)s)"), parameters),
+            plans.read_rows(connection, plans.raw_history_sql("w.user_key = any(%(users)s)"), parameters),
+        )
+    one_batch, other = (plans.plan_batch(state.inputs, load_catalogue()) for state in (bulk, single))
+    for user in range(len(users)):
+        assert one_batch.bytes_of(user) == other.bytes_of(user)
+
+
+@pytest.mark.parametrize(
+    ("weight", "reps", "rpe"), [(100, 5, None), (100, 1, None), (80, 12, 8), (90, 3, 8.5), (100, 1, 8), (50, 20, None), (60, 6, 5)]
+)
+def test_the_database_estimates_strength_as_the_domain_does(filled: Database, weight: float, reps: int, rpe: float | None) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann")
+        log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, weight, reps)], rpe=rpe)
+    state = plans.read_state(filled.urls[Role.PIPELINE], np.array([user]), AS_OF)
+    expected = e1rm.from_set(weight, reps, np.nan if rpe is None else rpe)
+    np.testing.assert_allclose(state.inputs.history.e1rm_kg[0, 0], expected, rtol=1e-3)
+
+
+def test_warm_up_sets_deleted_workouts_and_later_ones_do_not_count(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann")
+        log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, 100, 5)], set_type="warmup")
+        deleted = log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, 100, 5)])
+        owner.execute("update app.workouts set deleted_at = now() where workout_key = %s", [deleted])
+        log(owner, user, AS_OF + timedelta(days=1), [(SQUAT, 100, 5)])
+    state = plans.read_state(filled.urls[Role.PIPELINE], np.array([user]), AS_OF)
+    assert len(state.inputs.history) == 0
+
+
+def test_sessions_of_a_deload_week_stay_out_of_progress(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann")
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        plans.regenerate_for_users(connection, [user], as_of=AS_OF)
+    with filled.connect() as owner:
+        log(owner, user, AS_OF + timedelta(days=3), [(SQUAT, 100, 5)])
+        log(owner, user, AS_OF + timedelta(days=23), [(SQUAT, 60, 5)])
+    state = plans.read_state(filled.urls[Role.PIPELINE], np.array([user]), AS_OF + timedelta(days=30))
+    assert state.inputs.history.top_load_kg[0].tolist() == [100, 0, 0, 0, 0, 0]
+
+
+def test_a_refusal_is_stored_with_its_reason(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann", session_minutes=5)
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        refusals = plans.regenerate_for_users(connection, [user], as_of=AS_OF)
+        row = plans.current_plan(connection, user)
+    assert refusals[user].code == "refused.session_too_short"
+    assert row is not None
+    payload = plans.plan_payload(row, locale="de")
+    assert payload["weeks"] == [] and payload["refusal"]["code"] == "refused.session_too_short"
+
+
+def test_the_views_unnest_what_the_arrays_hold(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann", days_per_week=4)
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        plans.regenerate_for_users(connection, [user], as_of=AS_OF)
+        row = plans.current_plan(connection, user)
+    assert row is not None
+    payload = plans.plan_payload(row)
+    keys = {identity: key for key, (identity, _, _) in plans._exercises().items()}
+    expected = [
+        (week["week"], number, date.fromisoformat(session["date"]), keys[exercise["exerciseId"]], exercise["sets"], exercise["loadKg"])
+        for week in payload["weeks"]
+        for number, session in enumerate(week["sessions"], 1)
+        for exercise in session["exercises"]
+    ]
+    with filled.connect() as owner:
+        rows = owner.execute(
+            "select week, session, session_on, exercise_key, sets, round(load_kg::numeric, 3)::float from plans.prescriptions order by week, session, slot"
+        ).fetchall()
+        assert rows == expected
+        sessions = owner.execute("select week, session, exercise_keys, minutes from plans.sessions order by week, session").fetchall()
+        assert [key for _, _, slots, _ in sessions for key in slots] == [key for _, _, _, key, _, _ in expected]
+        assert [minutes for *_, minutes in sessions] == [session["minutes"] for week in payload["weeks"] for session in week["sessions"]]
+
+
+def test_planned_sessions_are_those_of_the_plan_that_was_current_on_their_date(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann", days_per_week=3)
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        plans.regenerate_for_users(connection, [user], as_of=AS_OF)
+    with filled.connect() as owner:
+        owner.execute("update app.profiles set days_per_week = 1")
+    with filled.connect(Role.PIPELINE, autocommit=False) as connection:
+        plans.regenerate_for_users(connection, [user], as_of=AS_OF + timedelta(days=14))
+    with filled.connect() as owner:
+        days = [row[0] for row in owner.execute("select session_on from plans.planned_sessions order by session_on")]
+        assert len(days) == 3 * 2 + 4
+        assert len(set(days)) == len(days)
+
+
+def test_erasing_a_user_erases_the_plans(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann")
+    plans.regenerate(filled.urls[Role.PIPELINE], as_of=AS_OF)
+    with filled.connect() as owner:
+        owner.execute("delete from app.users where user_key = %s", [user])
+        assert one(owner, "select count(*) from plans.plans") == 0
+
+
+def test_the_api_reads_plans_and_may_not_write_them(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann")
+    plans.regenerate(filled.urls[Role.PIPELINE], as_of=AS_OF)
+    with filled.connect(Role.API) as api:
+        assert plans.current_plan(api, user) is not None
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            api.execute("delete from plans.plans")
