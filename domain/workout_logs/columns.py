@@ -88,7 +88,7 @@ _STEMS: Final[dict[str, tuple[str, ...]]] = {
     "order": ("order", "reihenfolge", "ordre", "orden", "ordine", "ordem", "volgorde", "ordning", "index", "rekkefolge", "kolejnosc",
               "порядок"),
     "number": ("number", "nummer", "numero", "nr", "#", "no", "id", "num"),
-    "type": ("type", "typ", "tipo"),
+    "type": ("type", "typ", "tipo", "kind"),
     "weight": ("weight", "gewicht", "poids", "peso", "vikt", "vekt", "vaegt", "load", "charge", "carga", "carico", "ciezar", "вес"),
     "unit": ("unit", "einheit", "unite", "unidad", "unita", "unidade", "eenheid", "enhet"),
     "reps": ("rep", "ripet", "wiederh", "wdh", "herhaling", "gentag", "powtorz", "повтор"),
@@ -99,7 +99,7 @@ _STEMS: Final[dict[str, tuple[str, ...]]] = {
     "superset": ("superset", "super set", "supersatz", "superserie"),
     "category": ("categ", "kategor", "muscle", "muskel"),
     "equipment": ("equip", "gerat", "attrezz", "uitrusting", "utrustning"),
-    "status": ("status", "estado", "stato", "state", "statut", "zustand"),
+    "status": ("status", "estado", "stato", "state", "statut", "zustand", "complet", "done", "erledigt"),
 }  # fmt: skip
 _WHOLE_WORDS: Final = frozenset(
     {"#", "no", "nr", "id", "num", "sec", "end", "fin", "fine", "fim", "ora", "tid", "set", "data", "nom", "вес"}
@@ -198,7 +198,7 @@ def _role_of(header: str) -> tuple[Role | None, str | None]:
     if has("equipment"):
         return Role.EQUIPMENT, None
     if has("unit"):
-        return Role.WEIGHT_UNIT, None
+        return (Role.WEIGHT_UNIT if len(words) == 1 else None), None
     if has("name"):
         return Role.WORKOUT_NAME, None
     if has("time"):
@@ -230,7 +230,7 @@ def detect_app(columns: Sequence[Column]) -> WorkoutSource | None:
         return None
     if {Role.STATUS, Role.IS_WARMUP} & roles and Role.SET_ORDER not in roles:
         return WorkoutSource.FITNOTES
-    if Role.SET_TYPE in roles or (Role.END in roles and Role.SET_ORDER in roles):
+    if (Role.SET_TYPE in roles and roles & {Role.END, Role.SET_ORDER, Role.WORKOUT_NAME}) or {Role.END, Role.SET_ORDER} <= roles:
         return WorkoutSource.HEVY
     if Role.SET_ORDER in roles or Role.WORKOUT_NAME in roles:
         return WorkoutSource.STRONG

@@ -20,7 +20,7 @@ from domain.workout_logs.plausibility import (
     MOST_REPS,
     most_kg,
 )
-from domain.workout_logs.records import SEPARATORS, Layout, Record, decode, read_records, split_fields, unify
+from domain.workout_logs.records import SEPARATORS, Layout, Record, decode, read_records, split_fields, unify, unwrap
 
 _HEADER_SEARCH_LINES: Final = 15
 _T = TypeVar("_T")
@@ -71,7 +71,7 @@ def read_log(content: bytes, *, file_name: str, weight_unit: WeightUnit | None =
     Raises EmptyFile, UnknownFormat, WeightUnitMissing: sentences for the person who sent the file.
     """
     text = decode(content, file_name=file_name)
-    lines = text.split("\n")
+    lines = unwrap(text.split("\n"))
     header_line, separator, headers = _find_header(lines, file_name=file_name)
     columns = recognise(headers)
     app = detect_app(columns)
@@ -122,6 +122,7 @@ def _read_rows(
     numeric = [column.index for column in columns if column.role in (Role.WEIGHT, Role.REPS, Role.DISTANCE, Role.RPE, Role.RIR)]
     durations = [by_role[role] for role in (Role.SECONDS, Role.WORKOUT_DURATION) if role in by_role]
     wordy = [by_role[role] for role in (Role.EXERCISE, Role.CATEGORY, Role.WORKOUT_NAME) if role in by_role]
+    end = by_role.get(Role.END)
     text_roles = (Role.EXERCISE, Role.NOTES, Role.WORKOUT_NOTES, Role.WORKOUT_NAME, Role.CATEGORY, Role.EQUIPMENT)
     text_columns = [by_role[role] for role in text_roles if role in by_role]
 
@@ -134,6 +135,7 @@ def _read_rows(
         return (
             all(_is_number(fields[index]) for index in numeric)
             and all(_is_duration(fields[index]) for index in durations)
+            and (end is None or not fields[end].strip() or _are_alike(fields[start], fields[end]))
             and not any(_is_number(fields[index]) for index in wordy if fields[index].strip())
         )
 
@@ -150,6 +152,14 @@ def _is_date(text: str) -> bool:
     except NotADate:
         return False
     return True
+
+
+def _are_alike(start: str, end: str) -> bool:
+    """Whether both are instants, or both days."""
+    try:
+        return read_instant(start).has_time == read_instant(end).has_time
+    except NotADate:
+        return False
 
 
 def _is_number(text: str) -> bool:
@@ -315,7 +325,7 @@ class _Table:
                 else:
                     unknown[row] = True
             converted = numbers * factors
-            kg = np.where(np.isnan(kg), converted, kg)
+            kg = np.where(np.isnan(kg) | (kg == 0), np.where(np.isnan(converted), kg, converted), kg)
         if named and weight_columns:
             found_unit = "per row"
         usable = self.reason == ""
@@ -456,6 +466,8 @@ class _Table:
         marks = self.marks()
         order_words = self.texts(Role.SET_TYPE if self.has(Role.SET_TYPE) else Role.SET_ORDER)
         marks = self._judge_unknown(marks, order_words)
+        if self.app is WorkoutSource.STRONG:
+            marks = self._judge_rest_exercises(marks)
         is_rest, is_note = marks == values.REST, marks == values.NOTE
         aside = is_rest | is_note
         # Rest timers and notes are judged by their mark alone: nothing else in them is asked for.
@@ -549,6 +561,15 @@ class _Table:
         self.warnings.append(
             f"Unknown kinds of sets ({', '.join(kinds[:5])}) were read as normal sets, or as rest where they have no reps."
         )
+        return marks
+
+    def _judge_rest_exercises(self, marks: np.ndarray) -> np.ndarray:
+        """Some exports name the rest timer where the exercise stands."""
+        named = np.array(_map_unique(self.texts(Role.EXERCISE), lambda name: plain(name) in ("rest timer", "rest", "ruhezeit")), dtype=bool)
+        marks = marks.copy()
+        for row in np.flatnonzero(named).tolist():
+            if not self._has_effort(row):
+                marks[row] = values.REST
         return marks
 
     def _has_effort(self, row: int) -> bool:

@@ -3,14 +3,18 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 from domain.workout_logs.errors import EmptyFile, UnknownFormat
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_RECORD_IN_LINES = 200
 """A note with more line breaks than this is taken for a quote that was never closed."""
+
+MOST_REPAIRS = 3
+"""A row with more unquoted separators, in several fields, isn't worth guessing at."""
 
 _BINARY_STARTS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
@@ -228,21 +232,46 @@ def _one_record(lines: Sequence[str], layout: Layout, at: int, stop: int) -> tup
 
 
 def _join_surplus(fields: list[str], layout: Layout, known: list[Counter[str]]) -> list[str] | None:
-    """Undo an unquoted separator in one field, when exactly one reading makes the most sense."""
-    width, separator, text_columns = layout.width, layout.separator, layout.text_columns
-    extra = len(fields) - width
+    """Undo unquoted separators, the reading that makes the most sense; None if there is none.
+
+    First all of them in one field (`Curl, Hammer`), then in several (`30 Jun 2025, 19:56` twice in a row).
+    """
+    extra = len(fields) - layout.width
+    best = _best_joined(((column,) * extra for column in range(layout.width)), fields, layout, known)
+    if best is None and 1 < extra <= MOST_REPAIRS:
+        best = _best_joined(combinations_with_replacement(range(layout.width), extra), fields, layout, known)
+    return best
+
+
+def _best_joined(choices: Iterable[tuple[int, ...]], fields: list[str], layout: Layout, known: list[Counter[str]]) -> list[str] | None:
+    """The best valid result of joining fields; each choice names the columns that take one field more, repeated for several."""
     best: tuple[tuple[int, int, int], list[str]] | None = None
-    for column in range(width):
-        joined = [*fields[:column], separator.join(fields[column : column + extra + 1]), *fields[column + extra + 1 :]]
+    for columns in choices:
+        joined: list[str] = []
+        at = 0
+        for column in range(layout.width):
+            size = 1 + columns.count(column)
+            joined.append(layout.separator.join(fields[at : at + size]))
+            at += size
         if not layout.is_valid(joined):
             continue
         balanced = all(field.count("(") == field.count(")") for field in joined)
         familiar = sum(1 for index, field in enumerate(joined) if field and field in known[index])
-        preference = -text_columns.index(column) if column in text_columns else -len(text_columns) - 1
+        preference = sum(-layout.text_columns.index(c) if c in layout.text_columns else -len(layout.text_columns) - 1 for c in columns)
         score = (int(balanced), familiar, preference)
         if best is None or score > best[0]:
             best = (score, joined)
     return best[1] if best else None
+
+
+def unwrap(lines: list[str]) -> list[str]:
+    """Lines of a file in which a spreadsheet wrapped each whole row in quotes (`"a,""b"",c"`), unwrapped; others unchanged."""
+    first = next((line for line in lines if line.strip()), "")
+    if not (first.startswith('"') and first.endswith('"')):
+        return lines
+    if any(len(split_fields(first, separator) or ("", "")) != 1 for separator in SEPARATORS):
+        return lines
+    return [(split_fields(line, "\n") or [line])[0] for line in lines]
 
 
 def unify(text: str) -> str:

@@ -182,6 +182,39 @@ def test_a_header_repeated_further_down_is_no_row() -> None:
     assert (len(log.sets), log.repeated_header_rows) == (2, 1)
 
 
+def test_dates_whose_comma_isnt_quoted_are_put_together_again() -> None:
+    row = "Push,30 Jun 2025, 19:56,30 Jun 2025, 20:56,,Bench Press,,,0,normal,60,8,,,"
+    log = _read("\n".join([HEVY, row, row.replace("0,normal", "1,normal")]))
+    assert log.workouts[["started_at_local", "duration_seconds"]].values.tolist() == [[pd.Timestamp("2025-06-30 19:56"), 3600]]
+    assert log.sets["weight_kg"].tolist() == [60.0, 60.0]
+
+
+def test_rows_that_a_spreadsheet_wrapped_in_quotes_are_unwrapped() -> None:
+    rows = [STRONG, _set(), _set(order="2")]
+    log = _read("\n".join('"' + row.replace('"', '""') + '"' for row in rows), WeightUnit.KG)
+    assert (log.sets["exercise_name"].tolist(), len(log.rejected)) == (["Squat (Barbell)"] * 2, 0)
+
+
+def test_a_rest_timer_that_stands_as_an_exercise_is_no_set() -> None:
+    log = _strong(_set(), _set(order="1", name="Rest Timer", weight="0", reps="0", seconds="90"))
+    assert (len(log.sets), log.rest_rows) == (1, 1)
+
+
+def test_kinds_completion_and_a_column_per_unit_are_read_in_a_log_without_workouts() -> None:
+    header = "Date,Exercise,Category,Weight (kg),Weight (lbs),Reps,Distance,Distance Unit,Time,Time Unit,Notes,Kind,Is Completed"
+    rows = [
+        "Squat,Legs,100,,5,,,,,,,true",
+        "Squat,Legs,,100,5,,,,,,warmup,true",
+        "Squat,Legs,0,45,5,,,,,,,true",
+        "Squat,Legs,120,,5,,,,,,,false",
+    ]
+    log = _read("\n".join([header, *(f"2026-01-15,{row}" for row in rows)]))
+    assert log.app is WorkoutSource.FITNOTES
+    assert log.sets["weight_kg"].tolist() == [100.0, 100 * KG_PER_LB, 45 * KG_PER_LB]
+    assert log.sets["set_type"].tolist() == ["normal", "warmup", "normal"]
+    assert log.rejected["reason"].tolist() == ["its status is “false”, not Done"]
+
+
 # -- numbers, units ----------------------------------------------------------------------------------------------------
 
 
