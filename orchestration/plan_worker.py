@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import psycopg
-from database.plans import regenerate_for_users
 
 from database.connection import connect
 from database.plan_requests import CHANNEL, Claimed, ClaimLost, Failure, claim, finish, hold
+from database.plans import regenerate_for_users
 
 LARGEST_BATCH = 500
 POLL_SECONDS = 1.0

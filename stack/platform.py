@@ -173,6 +173,7 @@ class Platform:
         services: dict[str, list[str | Path]] = {
             "dagster-webserver": [tools / "dagster-webserver", "-h", LOOPBACK, "-p", str(self.ports["dagster"]), "-w", workspace],
             "dagster-daemon": [tools / "dagster-daemon", "run", "-w", workspace],
+            "plan-worker": [python, "-m", "orchestration.plan_worker"],
             "api": [
                 *(python, "-m", "uvicorn", "api.app:create_app", "--factory", "--host", LOOPBACK, "--port", str(self.ports["api"])),
                 *("--workers", str(api_workers or os.cpu_count() or 1), "--no-access-log", "--timeout-graceful-shutdown", "5"),

@@ -1,0 +1,92 @@
+"""Dagster as the plan worker's safety net: a sensor that has late requests drained, a check that sees overdue ones."""
+
+import dagster as dg
+
+from database.plan_requests import overdue
+from orchestration.plan_worker import Worker
+from orchestration.resources import Warehouse
+
+LATE_SECONDS = 60
+"""A living worker needs a second: a request this old means that none lives."""
+OVERDUE_SECONDS = 300
+DRAIN_JOB = "drain_plan_requests"
+PLAN_REQUESTS = dg.AssetKey(["app", "plan_requests"])
+
+
+@dg.op(description="Works off every plan request that is due, as a plan worker would.")
+def drain(context: dg.OpExecutionContext, warehouse: Warehouse) -> None:
+    total = Worker(warehouse.pipeline_url).drain()
+    context.log.info("%s users planned, %s failures, %.1f s", total.users, total.failures, total.seconds)
+    context.add_output_metadata({"users": total.users, "failures": total.failures, "seconds": round(total.seconds, 3)})
+
+
+@dg.job(name=DRAIN_JOB, description="Plans what the plan worker left waiting.")
+def drain_plan_requests() -> None:
+    drain()
+
+
+@dg.sensor(
+    job=drain_plan_requests,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Launches a drain when a plan request is older than a minute: then no plan worker lives.",
+)
+def late_plan_requests(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+    with warehouse.connect() as connection:
+        late = overdue(connection, LATE_SECONDS)
+    if not late:
+        return dg.SkipReason("No plan request waits longer than a minute.")
+    unfinished = dg.RunsFilter(
+        job_name=DRAIN_JOB, statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    )
+    if context.instance.get_run_ids(unfinished, limit=1):
+        return dg.SkipReason(f"{late} late plan request(s) are being worked off.")
+    return dg.RunRequest(tags={"mesocycle/late_requests": str(late)})
+
+
+@dg.asset_check(
+    asset=PLAN_REQUESTS,
+    name="no_request_is_overdue",
+    description="No plan request has been open for more than five minutes.",
+)
+def no_request_is_overdue(warehouse: Warehouse) -> dg.AssetCheckResult:
+    with warehouse.connect() as connection:
+        count = overdue(connection, OVERDUE_SECONDS)
+    return dg.AssetCheckResult(
+        passed=count == 0,
+        metadata={"overdue_requests": count},
+        description=f"{count} request(s) wait longer than five minutes: does a plan worker run? `mesocycle status` tells."
+        if count
+        else None,
+    )
+
+
+@dg.asset_check(
+    asset=dg.AssetKey(["app", "rejected_rows"]),
+    name="rejected_rows_are_few",
+    description="How many rows could not be used, by source; warns when a day brings more than one in a hundred of what was taken.",
+)
+def rejected_rows_are_few(warehouse: Warehouse) -> dg.AssetCheckResult:
+    with warehouse.connect() as connection:
+        rows = connection.execute(
+            "select source, count(*), count(*) filter (where rejected_at > now() - interval '1 day') from app.rejected_rows group by source"
+        ).fetchall()
+        taken = connection.execute(
+            """
+            select (select count(*) from app.onboarding_events where received_at > now() - interval '1 day')
+              + (select count(*) from app.workouts where created_at > now() - interval '1 day')
+            """
+        ).fetchone()
+    today, accepted = sum(row[2] for row in rows), int(taken[0]) if taken else 0
+    return dg.AssetCheckResult(
+        passed=today <= max(10, accepted / 100),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"rejected_rows": sum(row[1] for row in rows), "rejected_today": today, "by_source": {row[0]: row[1] for row in rows}},
+    )
+
+
+@dg.definitions
+def safety_net() -> dg.Definitions:
+    return dg.Definitions(
+        jobs=[drain_plan_requests], sensors=[late_plan_requests], asset_checks=[no_request_is_overdue, rejected_rows_are_few]
+    )
