@@ -1,0 +1,258 @@
+"""Precomputed payloads: many requests share one prepared statement, and the last known answers outlive Postgres.
+
+Postgres answers one row by key in a few microseconds; what costs is the way there. So the requests that arrive in one turn of the
+event loop (and those that arrive while a query runs) become the rows of one query.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Any, Final
+
+import asyncpg
+
+from api.errors import NOT_BUILT, OVERLOADED, UNAVAILABLE, USER_NOT_FOUND, Problem
+from api.postgres import open_connection
+from api.representation import Representation, represent
+from api.settings import Settings
+from database.marts import READ_BUILD, READ_MANY
+
+log = logging.getLogger("mesocycle.api")
+
+
+MOST_AT_ONCE: Final = 512
+"""Keys in one query."""
+MOST_WAITING: Final = 4096
+"""Requests that may wait for the next query; more are refused at once."""
+RECONNECT_SECONDS: Final = 0.2
+CONFIRMED_SECONDS: Final = 1.0
+"""For so long after a query saw the current build, a copy from memory of that build counts as checked."""
+OVERHEAD_BYTES: Final = 600
+"""What a remembered representation takes besides its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The last successful build of the marts: what `asOf`, `Last-Modified` and the ETags come from."""
+
+    key: int
+    as_of: datetime
+    finished_at: datetime
+
+    @property
+    def as_of_text(self) -> str:
+        return self.as_of.isoformat().replace("+00:00", "Z")
+
+    @property
+    def last_modified(self) -> bytes:
+        return format_datetime(self.finished_at, usegmt=True).encode()
+
+
+Key = tuple[str, str]
+"""(user_id, resource)"""
+
+
+class Memory:
+    """The representations served last, within a limit of bytes; the oldest leave first."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._items: dict[Key, Representation] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: Key) -> Representation | None:
+        return self._items.get(key)
+
+    def put(self, key: Key, item: Representation) -> None:
+        previous = self._items.pop(key, None)
+        if previous is not None:
+            self.bytes -= len(previous.body) + OVERHEAD_BYTES
+        self._items[key] = item
+        self.bytes += len(item.body) + OVERHEAD_BYTES
+        while self.bytes > self._limit:
+            oldest = next(iter(self._items))
+            self.bytes -= len(self._items.pop(oldest).body) + OVERHEAD_BYTES
+
+    def forget(self, key: Key) -> None:
+        previous = self._items.pop(key, None)
+        if previous is not None:
+            self.bytes -= len(previous.body) + OVERHEAD_BYTES
+
+
+class PayloadReader:
+    """Reads payloads of users by key. `start()` and `close()` belong to the application's lifespan."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pending: deque[tuple[Key, asyncio.Future[Representation]]] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._waking = False
+        self._connected = 0
+        self._reason: Problem | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._builds: dict[int, Build] = {}
+        self.memory = Memory(settings.stale_bytes)
+        self.build: Build | None = None
+        self.confirmed_at = float("-inf")
+
+    async def start(self) -> None:
+        """Begin to connect; waits a moment for the first connection, but doesn't need it."""
+        for _ in range(self._settings.reader_connections):
+            self._tasks.append(asyncio.create_task(self._serve()))
+        self._tasks.append(asyncio.create_task(self._beat()))
+        with contextlib.suppress(Problem, TimeoutError):
+            async with asyncio.timeout(self._settings.connect_seconds):
+                while not self._connected and self._reason is None:
+                    await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fail_pending(Problem(UNAVAILABLE))
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connected > 0
+
+    def read(self, user_id: str, resource: str) -> "asyncio.Future[Representation]":
+        """The user's payload as of now. The future raises Problem USER_NOT_FOUND, NOT_BUILT, UNAVAILABLE or OVERLOADED."""
+        future: asyncio.Future[Representation] = asyncio.get_running_loop().create_future()
+        if not self._connected:
+            future.set_exception(self._copy_of(self._reason or Problem(UNAVAILABLE)))
+        elif len(self._pending) >= MOST_WAITING:
+            future.set_exception(Problem(OVERLOADED))
+        else:
+            self._pending.append(((user_id, resource), future))
+            if self._idle and not self._waking:
+                self._waking = True
+                self._idle.pop().set_result(None)
+        return future
+
+    def unchanged(self, user_id: str, resource: str) -> Representation | None:
+        """The representation served last, if the build that it came from was seen to be the current one within a second."""
+        known = self.memory.get((user_id, resource))
+        if known is None or self.build is None or known.build_key != self.build.key:
+            return None
+        return known if time.monotonic() - self.confirmed_at < CONFIRMED_SECONDS else None
+
+    def last_known(self, user_id: str, resource: str) -> Representation | None:
+        """What was served last, if that isn't too long ago to be served while Postgres is gone."""
+        known = self.memory.get((user_id, resource))
+        if known is None or time.monotonic() - known.read_at > self._settings.stale_seconds:
+            return None
+        return known
+
+    async def _serve(self) -> None:
+        """One connection's life: connect, answer batches until something breaks, connect again."""
+        while True:
+            connection = None
+            try:
+                connection = await open_connection(self._settings, plan_cache_mode="force_generic_plan", default_transaction_read_only="on")
+                statement = await connection.prepare(READ_MANY)
+                self._connected += 1
+                self._reason = None
+                try:
+                    while True:
+                        batch = await self._next_batch()
+                        await self._answer(connection, statement, batch)
+                finally:
+                    self._connected -= 1
+            except asyncpg.UndefinedTableError:
+                self._break(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if self._reason is None:
+                    log.warning("the payload reader lost its connection: %s", type(error).__name__)
+                self._break(Problem(UNAVAILABLE))
+            finally:
+                if connection is not None:
+                    connection.terminate()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _break(self, reason: Problem) -> None:
+        if not self._connected:
+            self._reason = reason
+            self._fail_pending(reason)
+
+    def _fail_pending(self, problem: Problem) -> None:
+        while self._pending:
+            _, future = self._pending.popleft()
+            if not future.done():
+                future.set_exception(self._copy_of(problem))
+
+    @staticmethod
+    def _copy_of(problem: Problem) -> Problem:
+        return Problem(problem.kind, problem.detail, headers=problem.headers)  # one exception object per raise: tracebacks add up
+
+    async def _next_batch(self) -> list[tuple[Key, "asyncio.Future[Representation]"]]:
+        pending = self._pending
+        while not pending:
+            wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(wake)
+            try:
+                await wake
+            finally:
+                self._waking = False
+                if wake in self._idle:
+                    self._idle.remove(wake)
+        if len(pending) <= MOST_AT_ONCE:
+            batch = list(pending)
+            pending.clear()
+            return batch
+        return [pending.popleft() for _ in range(MOST_AT_ONCE)]
+
+    async def _answer(self, connection: Any, statement: Any, batch: list[tuple[Key, "asyncio.Future[Representation]"]]) -> None:
+        try:
+            rows = await statement.fetch([key[0] for key, _ in batch], [key[1] for key, _ in batch])
+            build_key = rows[0][0]
+            build = self._builds.get(build_key) or await self._learn(connection, build_key)
+        except BaseException as error:
+            problem = Problem(NOT_BUILT) if isinstance(error, asyncpg.UndefinedTableError) else Problem(UNAVAILABLE)
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(self._copy_of(problem))
+            raise
+        now = time.monotonic()
+        self.confirmed_at = now
+        self.build = build
+        memory = self.memory
+        for (key, future), (_, user_key, payload) in zip(batch, rows, strict=True):
+            if future.done():
+                continue  # its client has gone
+            if user_key is None:
+                memory.forget(key)
+                future.set_exception(Problem(USER_NOT_FOUND))
+            elif build is None:
+                future.set_exception(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
+            else:
+                found = represent(key[0], key[1], payload, build, now)
+                memory.put(key, found)
+                future.set_result(found)
+
+    async def _learn(self, connection: Any, build_key: int | None) -> Build | None:
+        if build_key is None:
+            return None
+        row = await connection.fetchrow(READ_BUILD, build_key)
+        if row is None:
+            return None
+        build = Build(build_key, row["as_of"], row["finished_at"])
+        if len(self._builds) > 100:
+            self._builds.clear()
+        self._builds[build_key] = build
+        return build
+
+    async def _beat(self) -> None:
+        """Ask for the current build while no request does, so that 304 answers and /readyz know it."""
+        while True:
+            await asyncio.sleep(self._settings.pulse_seconds)
+            if time.monotonic() - self.confirmed_at > self._settings.pulse_seconds / 2:
+                with contextlib.suppress(Problem):
+                    await self.read("", "")

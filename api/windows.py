@@ -1,0 +1,34 @@
+"""Custom windows: one query over `marts.user_days` that answers in the shape of a ready payload."""
+
+import time
+from datetime import date
+
+import asyncpg
+
+from api.errors import INVALID, NOT_BUILT, USER_NOT_FOUND, Problem
+from api.payloads import Build
+from api.postgres import Database
+from api.representation import Representation, represent
+from database.marts import READ_WINDOW
+
+
+async def read_window(database: Database, user_id: str, first: date, last: date | None) -> Representation:
+    """The numbers of the local dates `first` … `last` (None: today as of the build), beside those of the window just before."""
+    if last is not None and last < first:
+        raise _reversed()
+    try:
+        row = await database.fetchrow(READ_WINDOW, user_id, first, last)
+    except asyncpg.UndefinedTableError:
+        raise Problem(NOT_BUILT, headers={"Retry-After": "10"}) from None
+    if row is None or not row["is_known"]:
+        raise Problem(USER_NOT_FOUND)
+    if row["build_key"] is None:
+        raise Problem(NOT_BUILT, headers={"Retry-After": "10"})
+    if row["is_reversed"]:
+        raise _reversed()
+    build = Build(row["build_key"], row["as_of"], row["finished_at"])
+    return represent(user_id, "window", row["payload"], build, time.monotonic())
+
+
+def _reversed() -> Problem:
+    return Problem(INVALID, "from lies after to.", errors=[{"field": "query.from", "message": "It lies after to."}])
