@@ -1,12 +1,15 @@
 """Exports into Postgres: merged once, whatever the order, age, format and unit of the files."""
 
 import csv
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from database.imports import ImportReport, UnknownTimeZone, UnusableUserId, import_log
 from domain.vocabulary import KG_PER_LB, WeightUnit
@@ -24,6 +27,12 @@ FITNOTES_HEADER = "Date,Exercise,Category,Weight,Weight Unit,Reps,Distance,Dista
 @pytest.fixture
 def connection(database: Database) -> Iterator[psycopg.Connection]:
     with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def module_connection(module_database: Database) -> Iterator[psycopg.Connection]:
+    with module_database.connect() as connection:
         yield connection
 
 
@@ -437,3 +446,38 @@ def test_a_real_export_cut_short_and_then_whole_equals_the_whole(database: Datab
         take(connection, part, user="at once", unit=unit)
         assert live(connection, "in parts") == live(connection, "at once")
         assert len(live(connection, "at once")) == len(read_log(content, file_name=name, weight_unit=unit).sets)
+
+
+# -- any order -----------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def versions_and_order(draw: st.DrawFn) -> tuple[list[bytes], list[int]]:
+    """Exports of one growing history, each newer than the one before, and an order to import them in, with repeats."""
+    days = [(f"2024-03-{day:02} 18:30:{day:02}", [(SQUAT, 50 + day, 5), (SQUAT, 50 + day, 6)]) for day in range(1, 7)]
+    versions = [strong(*days)]
+    may_delete = True
+    for day in range(7, 7 + draw(st.integers(1, 3))):
+        days = [*days, (f"2024-03-{day:02} 18:30:{day:02}", [(SQUAT, 50 + day, 5)])]
+        edited = draw(st.integers(0, len(days) - 1))
+        days[edited] = (days[edited][0], [(SQUAT, draw(st.integers(20, 200)), draw(st.integers(1, 12)))])
+        if may_delete and draw(st.booleans()):
+            # Within the span of every version: what lies before the first workout of an export, it says nothing about.
+            days.pop(draw(st.integers(1, 4)))
+            may_delete = False
+        versions.append(strong(*days))
+    order = draw(st.permutations(range(len(versions))))
+    return versions, [*order, *draw(st.lists(st.sampled_from(order), max_size=3))]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(case=versions_and_order())
+def test_whatever_the_order_of_the_exports_the_newest_one_stands(
+    module_connection: psycopg.Connection, case: tuple[list[bytes], list[int]]
+) -> None:
+    versions, order = case
+    users = [f"user {uuid.uuid4()}" for _ in range(2)]
+    for index in order:
+        take(module_connection, versions[index], user=users[0])
+    take(module_connection, versions[-1], user=users[1])
+    assert live(module_connection, users[0]) == live(module_connection, users[1])
