@@ -18,7 +18,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from domain.exercises.catalogue import Catalogue, load_catalogue
-from domain.planning import PlanBatch, PlanningInputs, plan_batch, reasons, splits, warmups
+from domain.planning import PlanBatch, PlanningInputs, engine_version, plan_batch, properties, reasons, splits, warmups
 from domain.planning.batch import WEEKS
 from domain.planning.inputs import AREAS, EQUIPMENT, GOALS, LEVELS, NO_DATE, SESSIONS_KEPT, SEXES, History, KeyLists, bits
 from domain.planning.plates import Inventory, parse_inventory
@@ -78,7 +78,9 @@ class Regeneration:
     planned: int = 0
     """Whose plan is new."""
     unchanged: int = 0
-    """Whose plan stayed, because nothing that it depends on changed."""
+    """Whose plan stayed, because their inputs turned out to be the same."""
+    untouched: int = 0
+    """Who weren't looked at, because nothing of theirs was written and no week began."""
     refused: int = 0
     seconds_reading: float = 0.0
     seconds_planning: float = 0.0
@@ -631,11 +633,11 @@ def regenerate(
     with psycopg.connect(url, application_name="mesocycle plans") as connection:
         connection.execute("set time zone 'UTC'")
         horizon = _scalar(connection, "select pg_snapshot_xmin(pg_current_snapshot())::text")
-        users = _touched(connection, as_of, chosen) if only_changed else _all_users(connection, chosen)
+        users = _touched(connection, as_of, chosen, catalogue) if only_changed else _all_users(connection, chosen)
         everybody = _scalar(connection, "select count(*) from app.users where user_key %% 64 = any(%s)", [chosen])
         has_state = _has_training_state(connection)
         connection.commit()
-        total.unchanged = int(everybody) - len(users)
+        total.untouched = int(everybody) - len(users)
         total.seconds_reading += time.perf_counter() - started
         for start in range(0, len(users), SLICE_USERS):
             total += _regenerate_slice(connection, url, users[start : start + SLICE_USERS], as_of, catalogue, has_state=has_state)
@@ -700,10 +702,9 @@ def _key_condition(users: NDArray[np.int64], column: str) -> str:
     return f"{column} between {low} and {high} and {column} = any(string_to_array('{listed}', ',')::bigint[])"
 
 
-def _touched(connection: psycopg.Connection, as_of: datetime, buckets: Sequence[int]) -> NDArray[np.int64]:
-    from domain.planning import ENGINE_VERSION  # noqa: PLC0415
-
-    rows = connection.execute(TOUCHED_SQL, {"as_of": as_of, "buckets": list(buckets), "version": ENGINE_VERSION}).fetchall()
+def _touched(connection: psycopg.Connection, as_of: datetime, buckets: Sequence[int], catalogue: Catalogue) -> NDArray[np.int64]:
+    parameters = {"as_of": as_of, "buckets": list(buckets), "version": engine_version(catalogue)}
+    rows = connection.execute(TOUCHED_SQL, parameters).fetchall()
     return np.array([row[0] for row in rows], dtype=np.int64)
 
 
@@ -739,6 +740,108 @@ def current_plan(connection: psycopg.Connection, user_key: int) -> dict[str, Any
     """The row of a user's current plan, or None."""
     with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
         return cursor.execute(CURRENT_PLAN_SQL.format(user_key="%s"), [user_key]).fetchone()
+
+
+def read_batch(rows: Sequence[Mapping[str, Any]]) -> PlanBatch:
+    """Rows of `plans.plans` as the engine returned them."""
+
+    def stacked(name: str, dtype: Any, width: int = 0) -> NDArray:
+        parts = [np.array(row[name], dtype=dtype).reshape((-1, width) if width else -1) for row in rows]
+        return np.concatenate(parts) if parts else np.zeros((0, width) if width else 0, dtype=dtype)
+
+    def days(name: str) -> NDArray[np.int32]:
+        return np.array([(row[name] - EPOCH).days for row in rows], dtype=np.int32)
+
+    def plain(name: str, dtype: Any) -> NDArray:
+        return np.array([row[name] for row in rows], dtype=dtype)
+
+    return PlanBatch(
+        engine_version=rows[0]["engine_version"] if rows else "",
+        as_of=rows[0]["as_of"].astimezone(UTC).isoformat() if rows else "",
+        user_key=plain("user_key", np.int64),
+        inputs_hash=plain("inputs_hash", np.int64),
+        refusal=plain("refusal", np.int8),
+        goal=plain("goal", np.int8),
+        in_pounds=plain("in_pounds", np.bool_),
+        split=plain("split", np.int8),
+        starts_on=days("starts_on"),
+        mesocycle_started_on=days("mesocycle_started_on"),
+        deload_week=plain("deload_week", np.int8) - np.int8(1),
+        session_offsets=np.concatenate([[0], np.cumsum([len(row["session_day"]) for row in rows])]).astype(np.int64),
+        session_day=stacked("session_day", np.int8),
+        session_minutes=stacked("session_minutes", np.int16, WEEKS),
+        session_slots=stacked("session_slots", np.int8),
+        slot_offsets=np.concatenate([[0], np.cumsum([len(row["exercise_key"]) for row in rows])]).astype(np.int64),
+        exercise_key=stacked("exercise_key", np.int32),
+        rep_min=stacked("rep_min", np.int16),
+        rep_max=stacked("rep_max", np.int16),
+        rest_seconds=stacked("rest_seconds", np.int16),
+        superset=stacked("superset", np.int8),
+        warmup_sets=stacked("warmup_sets", np.int8),
+        exercise_reason=stacked("exercise_reason", np.int8),
+        sets_reason=stacked("sets_reason", np.int8),
+        numbers=stacked("numbers", np.float32, 4),
+        sets=stacked("sets", np.int8, WEEKS),
+        load_kg=stacked("load_kg", np.float32, WEEKS),
+        reserve=stacked("reserve", np.int8, WEEKS),
+        load_reason=stacked("load_reason", np.int8, WEEKS),
+    )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a look at stored plans found."""
+
+    plans: int
+    broken: dict[str, list[int]]
+    """user_keys by property that their plan breaks."""
+    differing: list[int]
+    """user_keys whose plan, made again from the same inputs, isn't the stored one."""
+
+
+def verify_stored(connection: psycopg.Connection, *, sample: int = 500, catalogue: Catalogue | None = None) -> Verification:
+    """Check a sample of current plans against the properties of every plan, with the profiles that they were made from.
+
+    Users whose profile or log changed since their plan are passed over: the hash of today's inputs tells. The sample is spread over
+    the users by a hash of their key, another one each day.
+    """
+    catalogue = catalogue or load_catalogue()
+    with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        rows = cursor.execute(
+            """
+            select p.* from (
+              select user_key from app.users order by hashint8extended(user_key, current_date - date '2020-01-01') limit %s
+            ) u
+            cross join lateral (select * from plans.plans where plans.user_key = u.user_key order by as_of desc limit 1) p
+            """,
+            [sample],
+        ).fetchall()
+    broken: dict[str, list[int]] = {name: [] for name in properties.CHECKS}
+    differing: list[int] = []
+    checked = 0
+    for as_of in sorted({row["as_of"] for row in rows}):
+        group = sorted((row for row in rows if row["as_of"] == as_of), key=lambda row: row["user_key"])
+        parameters = {"as_of": as_of, "users": [row["user_key"] for row in group]}
+        profiles = read_rows(connection, PROFILES_SQL.replace("{users}", "u.user_key = any(%(users)s)"), parameters)
+        history = read_rows(connection, raw_history_sql("w.user_key = any(%(users)s)"), parameters)
+        inputs = to_state(profiles, history).inputs
+        stored, again = read_batch(group), plan_batch(inputs, catalogue, as_of=as_of)
+        same = np.flatnonzero((stored.inputs_hash == again.inputs_hash) & (inputs.user_key == stored.user_key))
+        checked += len(same)
+        stored, again, inputs = stored.take(same), again.take(same), inputs.take(same)
+        for name, users in properties.violations(stored, inputs, catalogue).items():
+            broken[name] += users.tolist()
+        differing += [int(stored.user_key[user]) for user in range(len(stored)) if stored.bytes_of(user) != again.bytes_of(user)]
+    return Verification(checked, {name: users for name, users in broken.items() if users}, differing)
+
+
+def count_unplanned(connection: psycopg.Connection) -> tuple[int, int]:
+    """(users who should have a plan and have none, users who should have one): everybody with a profile."""
+    row = connection.execute(
+        "select count(*) filter (where not exists (select from plans.plans where plans.user_key = profiles.user_key)), count(*) from app.profiles"
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 @lru_cache(maxsize=1)

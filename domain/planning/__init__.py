@@ -1,7 +1,7 @@
 """The planning engine: profiles, catalogue and training histories as columns in, four-week plans with reasons out."""
 
 from domain.planning.batch import WEEKS, PlanBatch
-from domain.planning.engine import ENGINE_VERSION, plan_batch
+from domain.planning.engine import ENGINE_VERSION, engine_version, plan_batch
 from domain.planning.inputs import SESSIONS_KEPT, History, KeyLists, PlanningInputs
 from domain.planning.reasons import refusal, sentence
 
@@ -13,6 +13,7 @@ __all__ = [
     "KeyLists",
     "PlanBatch",
     "PlanningInputs",
+    "engine_version",
     "plan_batch",
     "refusal",
     "sentence",

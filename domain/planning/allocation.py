@@ -293,5 +293,5 @@ def grow(
 
 
 def deload(sets: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Sets of a deload week: six tenths, rounded up, so that nothing stops altogether."""
-    return np.ceil(sets * np.float32(DELOAD_SHARE) - np.float32(1e-3)).astype(np.int8)
+    """Sets of a deload week: six tenths to the nearest whole set (halves up), at least one, so that nothing stops altogether."""
+    return np.maximum((sets * np.float32(DELOAD_SHARE) + np.float32(0.5 + 1e-4)).astype(np.int8), np.minimum(sets, 1)).astype(np.int8)

@@ -26,8 +26,15 @@ ENGINE_VERSION: Final = "1.0.0"
 CHUNK: Final = 4096
 """Users planned together: their arrays fit the processor's cache."""
 
+MOST_RESERVE: Final = 4
+"""More repetitions in reserve than four can't be judged; only a deload may ask for five."""
 _WAVES: Final = np.array([goal in (Goal.STRENGTH, Goal.POWERLIFTING) for goal in GOALS])
 _GROWS: Final = np.array([goal is Goal.HYPERTROPHY for goal in GOALS])
+
+
+def engine_version(catalogue: Catalogue) -> str:
+    """What a stored plan names: the engine's version and the catalogue's fingerprint. Another one makes every plan anew."""
+    return f"{ENGINE_VERSION}+{movements(catalogue).fingerprint & 0xFFFFFFFF:08x}"
 
 
 def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime | None = None) -> PlanBatch:
@@ -52,7 +59,7 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else _no_columns()
     sessions, slots = columns.pop("session_count"), columns.pop("slot_count")
     batch = PlanBatch(
-        engine_version=ENGINE_VERSION,
+        engine_version=engine_version(catalogue),
         as_of="" if as_of is None else as_of.astimezone(UTC).isoformat(),
         session_offsets=np.concatenate([[0], np.cumsum(sessions)]).astype(np.int64),
         slot_offsets=np.concatenate([[0], np.cumsum(slots)]).astype(np.int64),
@@ -147,7 +154,9 @@ def _plan_chunk(inputs: PlanningInputs, clean: Profiles, days: int, catalogue: C
     reserve_of = tables["reserve"]
     careful = ((table.caution[row] & clean.caution) != 0).astype(np.int8)
     back = layoff.extra_reserve(clean.weeks_off)
-    first_reserve = np.minimum(reserve_of[clean.experience, np.where(phases[0] == 3, 0, phases[0])] + careful + back, 5).astype(np.int8)
+    first_reserve = np.minimum(reserve_of[clean.experience, np.where(phases[0] == 3, 0, phases[0])] + careful + back, MOST_RESERVE).astype(
+        np.int8
+    )
     lists = loads.LoadLists.of(inputs.inventories)
     grid = loads.grid_of(
         row, table, lists, in_pounds=inputs.in_pounds, smallest_plate_kg=inputs.smallest_plate_kg, inventory=inputs.inventory
@@ -190,8 +199,12 @@ def _plan_chunk(inputs: PlanningInputs, clean: Profiles, days: int, catalogue: C
     weekly_sets = np.stack([by_phase[phases[w], :, :, flat_user].transpose(1, 2, 0) for w in range(WEEKS)])
     reserve = np.empty((WEEKS, *row.shape), dtype=np.int8)
     for w in range(WEEKS):
-        ease = careful + (guess + back if w == 0 else np.int8(0) + (back > 1) * (w == 1))
-        reserve[w] = np.minimum(reserve_of[clean.experience, phases[w]] + np.where(phases[w] == 3, 0, ease), 5)
+        ease = careful + (guess + back if w == 0 else (back > 1) * np.int8(w == 1))
+        reserve[w] = np.minimum(reserve_of[clean.experience, phases[w]] + ease, MOST_RESERVE)
+    building = np.where(phases[:, None, None, :] == 3, 0, reserve).max(axis=0)
+    easiest = np.where(building == MOST_RESERVE, MOST_RESERVE + 1, schemes.DELOAD_RESERVE).astype(np.int8)
+    for w in range(WEEKS):
+        reserve[w] = np.where(phases[w] == 3, easiest, reserve[w])
     return _columns(
         inputs,
         clean,

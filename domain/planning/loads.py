@@ -371,6 +371,7 @@ def weekly_loads(
         code = np.where(is_deload[week - 1], _R["week.after_deload"], code)
         working = following
         light = np.minimum(floor_to(grid, lists, working * np.float32(DELOAD_LOAD)), working)
+        light = np.minimum(light, loads[0])  # weeks that rise may end above where they began, and the deload is lighter than all
         loads[week] = np.where(is_deload[week], light, working)
         why[week] = np.where(is_deload[week], _R["week.deload"], code)
     loads[:, unloaded] = np.nan

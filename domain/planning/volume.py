@@ -14,7 +14,7 @@ LARGEST_WEEKLY_GROWTH: Final = 0.20
 MOST_SETS: Final = {"beginner": 14.0, "intermediate": 18.0, "advanced": 22.0}
 """Most fractional sets per muscle and week: coaching practice (MAV/MRV), not trials."""
 DELOAD_SHARE: Final = 0.6
-"""Sets of a deload week, rounded up: coaches cut volume first and don't stop (Delphi 2023, Coleman 2023)."""
+"""Sets of a deload week, to the nearest set: coaches cut volume first and don't stop (Delphi 2023, Coleman 2023)."""
 
 
 def weekly_sets(

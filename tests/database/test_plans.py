@@ -96,7 +96,7 @@ def test_the_same_inputs_write_nothing_new(filled: Database) -> None:
     first = plans.regenerate(url, as_of=AS_OF)
     assert (first.planned, first.unchanged) == (5, 0)
     again = plans.regenerate(url, as_of=AS_OF + timedelta(hours=5))
-    assert (again.users, again.planned, again.unchanged) == (0, 0, 5)
+    assert (again.users, again.planned, again.untouched) == (0, 0, 5)
     everybody = plans.regenerate(url, as_of=AS_OF + timedelta(hours=6), only_changed=False)
     assert (everybody.users, everybody.planned, everybody.unchanged) == (5, 0, 5)
     with filled.connect() as owner:
@@ -112,7 +112,7 @@ def test_only_users_with_something_new_are_read(filled: Database) -> None:
         log(owner, ann, AS_OF + timedelta(hours=1), [(SQUAT, 100, 6)] * 4)
         owner.execute("update app.profiles set session_minutes = 30 where user_key = %s", [bob])
     done = plans.regenerate(url, as_of=AS_OF + timedelta(hours=2))
-    assert (done.users, done.planned, done.unchanged) == (2, 2, 1)
+    assert (done.users, done.planned, done.untouched) == (2, 2, 1)
     with filled.connect() as owner:
         assert one(owner, "select count(*) from plans.plans where user_key = %s", carl) == 1
 
@@ -294,3 +294,17 @@ def test_the_api_reads_plans_and_may_not_write_them(filled: Database) -> None:
         assert plans.current_plan(api, user) is not None
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             api.execute("delete from plans.plans")
+
+
+def test_stored_plans_are_verified_against_their_properties(filled: Database) -> None:
+    with filled.connect() as owner:
+        for number in range(8):
+            log(owner, new_user(owner, f"user {number}", days_per_week=1 + number % 6), AS_OF - timedelta(days=2), [(SQUAT, 100, 6)] * 3)
+    plans.regenerate(filled.urls[Role.PIPELINE], as_of=AS_OF)
+    with filled.connect(Role.PIPELINE) as connection:
+        assert plans.verify_stored(connection) == plans.Verification(8, {}, [])
+        assert plans.count_unplanned(connection) == (0, 8)
+        connection.execute("update plans.plans set sets[1][4] = 9, session_minutes[1][1] = 500 where user_key = 1")
+        found = plans.verify_stored(connection)
+    assert found.broken.keys() >= {"heavy_deload", "too_long"}
+    assert found.broken["too_long"] == found.differing == [1]
