@@ -17,7 +17,8 @@ async def read_window(database: Database, user_id: str, first: date, last: date 
     if last is not None and last < first:
         raise _reversed()
     try:
-        row = await database.fetchrow(READ_WINDOW, user_id, first, last)
+        # As text: asyncpg sends the first and the last date that Python knows as infinity.
+        row = await database.fetchrow(READ_WINDOW, user_id, str(first), last and str(last))
     except asyncpg.UndefinedTableError:
         raise Problem(NOT_BUILT, headers={"Retry-After": "10"}) from None
     if row is None or not row["is_known"]:

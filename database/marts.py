@@ -41,7 +41,7 @@ with build as (
   from ops.builds where kind = 'marts' and succeeded order by build_key desc limit 1
 ),
 window_of_user as (
-  select users.user_key, $2::date as first_on, coalesce($3::date, (build.as_of at time zone users.time_zone)::date) as last_on
+  select users.user_key, $2::text::date as first_on, coalesce($3::text::date, (build.as_of at time zone users.time_zone)::date) as last_on
   from app.users cross join build where users.user_id = $1
 ),
 numbers as (

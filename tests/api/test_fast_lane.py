@@ -1,0 +1,175 @@
+"""Every request through both lanes: the fast one may only be faster."""
+
+import asyncio
+import datetime
+
+import pytest
+
+from api.app import FAST
+from api.fast_lane import FastLane, reachable
+from tests.api.conftest import Keys, serving, settings_for
+
+OF_THE_MOMENT = ("x-request-id", "server-timing", "date")
+
+
+def both(database, keys: Keys, requests, **settings):
+    """(fast, normal, whether the fast lane answered the repetition) per request; each goes to both applications twice, so that the token is known."""
+
+    async def run():
+        results = []
+        async with (
+            serving(settings_for(database, keys, **settings)) as fast,
+            serving(settings_for(database, keys, fast_lane=False, **settings)) as normal,
+        ):
+            lane: FastLane = fast.application._front
+            handed_on: list[str] = []
+            application = lane._application
+
+            async def count(scope, receive, send):
+                handed_on.append(scope["path"])
+                await application(scope, receive, send)
+
+            lane._application = count
+            for method, path, headers in requests:
+                for _ in range(2):
+                    handed_on.clear()
+                    a = await fast.request(method, path, headers=headers)
+                    b = await normal.request(method, path, headers=headers)
+                results.append((a, b, not handed_on))
+        return results
+
+    return asyncio.run(run())
+
+
+def seen(response):
+    return (
+        response.status_code,
+        sorted((name, value) for name, value in response.headers.items() if name not in OF_THE_MOMENT),
+        {name: value for name, value in response.json().items() if name != "requestId"} if response.content else None,
+        response.headers.keys() >= {"x-request-id", "server-timing"},
+    )
+
+
+def test_every_declared_path_is_served_by_the_fast_lane_and_equals_the_route(built_template, keys) -> None:
+    requests = [
+        ("GET", f"{path}/{user}" + (f"?{query}" if query else ""), keys.header(user))
+        for path, query, _ in reachable(FAST)
+        for user in ("lifter", "idle", "newcomer")
+    ]
+    assert len(requests) >= 21
+    for fast, normal, was_fast in both(built_template, keys, requests):
+        assert was_fast, fast.url
+        assert fast.status_code == 200
+        assert seen(fast) == seen(normal)
+
+
+def test_whatever_is_special_gets_the_same_answer_from_both(built_template, keys) -> None:
+    lifter, service = keys.header(), keys.header("dashboard", "service")
+    path = "/api/v1/summary/lifter"
+    requests = [
+        ("HEAD", path, lifter),
+        ("OPTIONS", path, lifter),
+        ("POST", path, lifter),
+        ("DELETE", path, lifter),
+        ("PURGE", path, lifter),
+        ("GET", path, {}),
+        ("GET", path, {"Authorization": "Bearer nonsense"}),
+        ("GET", path, {"Authorization": "Basic bGlmdGVy"}),
+        ("GET", path, keys.header("lifter", "analyst")),
+        ("GET", path, keys.header("beginner")),
+        ("GET", path, keys.header("lifter", lifetime=-3600)),
+        ("GET", path, service),
+        ("GET", "/api/v1/summary/nobody", service),
+        ("GET", "/api/v1/summary/", service),
+        ("GET", "/api/v1/summary/m%C3%BCller%2F%C3%BC", service),
+        ("GET", "/api/v1/summary/l%69fter", service),
+        ("GET", "/api/v1/summary/auth0%7C42", service),
+        ("GET", "/api/v1/summary/%00", service),
+        ("GET", f"/api/v1/summary/{'x' * 128}", service),
+        ("GET", f"/api/v1/summary/{'x' * 129}", service),
+        ("GET", "/api/v1/summary/lifter/", service),
+        ("GET", "/api/v1/summary//lifter", service),
+        ("GET", path + "?range=31d", lifter),
+        ("GET", path + "?range=7d&range=7d", lifter),
+        ("GET", path + "?range=7d&unknown=1", lifter),
+        ("GET", path + "?", lifter),
+        ("GET", path, lifter | {"Origin": "https://evil.example"}),
+        ("GET", path, lifter | {"Accept-Encoding": "gzip"}),
+        ("GET", "/api/v1/records/lifter", lifter | {"Accept-Encoding": "br, gzip;q=0.5"}),
+        ("GET", "/api/v1/records/lifter", lifter | {"Accept-Encoding": "gzip;q=0"}),
+        ("GET", "/api/v1/records/lifter", lifter | {"Accept-Encoding": "identity"}),
+        ("GET", "/api/v1/records/lifter?limit=3", lifter),
+        ("GET", path, lifter | {"X-Request-Id": "mine-1"}),
+        ("GET", path, lifter | {"Content-Length": "0"}),
+        ("GET", path, lifter | {"If-None-Match": '"something"'}),
+        ("GET", path, lifter | {"If-None-Match": "*"}),
+        ("GET", path, lifter | {"If-Modified-Since": "Thu, 01 Jan 2099 00:00:00 GMT"}),
+        ("GET", path, lifter | {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}),
+        ("GET", path, lifter | {"If-Modified-Since": "yesterday"}),
+        ("GET", path, lifter | {"X-Padding": "x" * 40000}),
+        ("GET", path, lifter | {"Range": "bytes=0-9"}),
+    ]
+    answers = both(built_template, keys, requests)
+    for (method, path, _), (fast, normal, _) in zip(requests, answers, strict=True):
+        assert seen(fast) == seen(normal), (method, path)
+        assert fast.status_code < 500, fast.text
+        if fast.status_code >= 400 and method != "HEAD":
+            assert fast.headers["content-type"] == "application/problem+json"
+            assert set(fast.json()) >= {"type", "title", "status", "detail", "requestId"}
+
+
+def test_conditional_requests_get_304_from_both_until_a_build_changes_the_answer(built, keys) -> None:
+    async def run():
+        async with serving(settings_for(built, keys)) as fast, serving(settings_for(built, keys, fast_lane=False)) as normal:
+            header = keys.header()
+            first = [await client.get("/api/v1/summary/lifter", headers=header) for client in (fast, normal, fast)]
+            assert len({response.headers["etag"] for response in first}) == 1
+            header["If-None-Match"] = first[0].headers["etag"]
+            same = [await client.get("/api/v1/summary/lifter", headers=header) for client in (fast, normal)]
+            weak = [
+                await client.get("/api/v1/summary/lifter", headers=header | {"If-None-Match": '"x", W/' + header["If-None-Match"]})
+                for client in (fast, normal)
+            ]
+            with built.connect() as connection:
+                connection.execute("update marts.user_payloads set payload = replace(payload, '\"workouts\":', '\"workouts\":9')")
+                connection.execute(
+                    "insert into ops.builds (kind, as_of, finished_at, succeeded) values ('marts', %s, now() + '5s', true)",
+                    [datetime.datetime(2025, 7, 2, tzinfo=datetime.UTC)],
+                )
+            await asyncio.sleep(1.2)
+            return same, weak, [await client.get("/api/v1/summary/lifter", headers=header) for client in (fast, normal)], first[0]
+
+    same, weak, changed, first = asyncio.run(run())
+    for response in (*same, *weak):
+        assert response.status_code == 304
+        assert response.content == b""
+        assert response.headers["etag"] == first.headers["etag"]
+        assert response.headers["last-modified"] == first.headers["last-modified"]
+        assert "content-length" not in response.headers
+    for response in changed:
+        assert response.status_code == 200
+        assert response.json()["asOf"] == "2025-07-02T00:00:00Z"
+        assert response.headers["etag"] != first.headers["etag"]
+        assert response.headers["last-modified"] != first.headers["last-modified"]
+        assert response.json()["workouts"] > first.json()["workouts"]
+
+
+@pytest.mark.parametrize("fast_lane", [True, False])
+def test_equal_etags_mean_equal_bytes(built_template, keys, fast_lane) -> None:
+    """A strong ETag, per encoding: the compressed answer has another one than the plain answer."""
+
+    async def run():
+        async with serving(settings_for(built_template, keys, fast_lane=fast_lane)) as client:
+            header = keys.header()
+            return [
+                await client.get("/api/v1/records/lifter", headers=header | {"Accept-Encoding": coding})
+                for coding in ("gzip", "identity", "gzip")
+            ]
+
+    compressed, plain, again = asyncio.run(run())
+    assert compressed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert compressed.headers["etag"] == again.headers["etag"] != plain.headers["etag"]
+    assert compressed.json() == plain.json()
+    assert int(compressed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
+    assert all(response.headers["vary"] == "accept-encoding" for response in (compressed, plain))
