@@ -1,6 +1,6 @@
 {#- ISO 8601 in UTC with Z, whatever the session's time zone; fractions only where there are any. -#}
 {% macro json_instant(column) -%}
-    regexp_replace(to_char({{ column }} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), '\.0*$|(\.\d*?)0+$', '\1') || 'Z'
+    replace(({{ column }} at time zone 'UTC')::text, ' ', 'T') || 'Z'
 {%- endmacro %}
 
 
