@@ -1,0 +1,86 @@
+"""An idle platform is known to be idle; every kind of change, also a late commit, wakes it."""
+
+import datetime
+
+import pytest
+
+from database.connection import Role
+from database.freshness import anything_changed
+from tests.dbt_project import population
+from tests.dbt_project.support import run_dbt
+
+CHAIN = ("build", "--select", "+user_summary", "+personal_records", "+user_payloads")
+
+
+def now():
+    return datetime.datetime.now(datetime.UTC)
+
+
+@pytest.fixture(scope="module")
+def built(module_database):
+    with module_database.connect() as connection:
+        assert anything_changed(connection)
+        population.add_exercises(connection)
+        user = population.add_user(connection, "somebody", "UTC")
+        population.add_workout(connection, user, now() - datetime.timedelta(days=2), [(0, 1, "normal", 100, 5, None, None, None)])
+    run_dbt(module_database, *CHAIN, as_of=now())
+    return module_database
+
+
+def asked(database, role=Role.PIPELINE):
+    with database.connect(role) as connection:
+        return anything_changed(connection)
+
+
+def test_nothing_changed_after_a_build(built):
+    assert not asked(built)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "insert into app.users (user_id) values ('new')",
+        "update app.users set time_zone = 'Asia/Tokyo' where user_id = 'somebody'",
+        "update app.workout_sets set reps = reps + 1",
+        "delete from app.workout_sets",
+        "update app.workouts set deleted_at = now()",
+        "delete from app.workouts",
+        "update app.exercises set load_type = 'assisted' where exercise_key = 1",
+    ],
+)
+def test_every_kind_of_change_is_seen_until_the_next_build(built, change):
+    assert not asked(built)
+    with built.connect() as connection:
+        connection.execute(change)
+    assert asked(built)
+    run_dbt(built, *CHAIN, as_of=now())
+    assert not asked(built)
+
+
+def test_a_transaction_that_commits_after_a_later_one_is_seen(built):
+    early, late = built.connect(autocommit=False), built.connect()
+    with early, late:
+        early.execute("insert into app.users (user_id) values ('slow')")
+        late.execute("insert into app.users (user_id) values ('quick')")
+        run_dbt(built, *CHAIN, as_of=now())
+        assert not asked(built)
+        early.commit()
+        assert asked(built)
+    run_dbt(built, *CHAIN, as_of=now())
+    with built.connect() as connection:
+        assert connection.execute(
+            "select count(*) from marts.user_summary join app.users using (user_key) where user_id = 'slow'"
+        ).fetchone() == (5,)
+
+
+def test_a_passing_day_is_seen(built):
+    run_dbt(built, *CHAIN, as_of=now() - datetime.timedelta(days=1))
+    assert asked(built)
+
+
+def test_a_build_that_failed_half_way_leaves_work(built):
+    with built.connect() as connection:
+        run_dbt(built, *CHAIN, as_of=now())
+        assert not asked(built)
+        connection.execute("update staging.model_state set consumed_batch = consumed_batch - 1 where model = 'user_payloads'")
+    assert asked(built)
