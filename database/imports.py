@@ -36,6 +36,7 @@ ABSENT: Final = "absent"
 OWN_SOURCES: Final = frozenset({"app", "simulation"})
 """What the app itself recorded is never replaced by an export."""
 LONGEST_NAME: Final = 300
+MOST_REASONS: Final = 12
 
 
 class UnknownTimeZone(WorkoutLogError):
@@ -89,14 +90,14 @@ class ImportReport:
 
     def sentence(self) -> str:
         """The report for a person, a few lines without the reasons of rejected rows."""
-        found = f"{self.file_name}: {self.variant}. {self.workouts:,} workouts with {self.sets:,} sets in {self.data_rows:,} rows"
+        found = f"{self.file_name}: {self.variant}. {_many(self.workouts, 'workout')} with {_many(self.sets, 'set')} in {_many(self.data_rows, 'row')}"
         aside = [
             text
             for count, text in (
-                (self.rest_rows, f"{self.rest_rows:,} rest timers"),
-                (self.note_rows, f"{self.note_rows:,} notes"),
-                (self.duplicate_rows, f"{self.duplicate_workouts:,} doubled workouts ({self.duplicate_rows:,} rows) merged"),
-                (self.rejected_rows, f"{self.rejected_rows:,} rows rejected"),
+                (self.rest_rows, _many(self.rest_rows, "rest timer")),
+                (self.note_rows, _many(self.note_rows, "note")),
+                (self.duplicate_rows, f"{_many(self.duplicate_workouts, 'doubled workout')} ({_many(self.duplicate_rows, 'row')}) merged"),
+                (self.rejected_rows, f"{_many(self.rejected_rows, 'row')} rejected"),
             )
             if count
         ]
@@ -104,16 +105,14 @@ class ImportReport:
         if self.already_imported:
             lines.append(f"  This file was imported for {self.user_id} before; nothing changed.")
         else:
-            done = f"  {self.user_id}: {self.workouts_new:,} workouts new, {self.workouts_updated:,} updated, {self.workouts_unchanged:,} unchanged"
+            done = f"  {self.user_id}: {_many(self.workouts_new, 'workout')} new, {self.workouts_updated:,} updated, {self.workouts_unchanged:,} unchanged"
             if self.workouts_deleted:
                 done += f", {self.workouts_deleted:,} deleted because this newer export no longer has them"
             if self.workouts_not_restored:
                 done += f", {self.workouts_not_restored:,} not brought back because a newer export no longer has them"
             lines.append(f"{done}. Local times are in {self.time_zone}.")
             created = f" ({len(self.custom_exercises_created):,} new)" if self.custom_exercises_created else ""
-            lines.append(
-                f"  {self.exercises_matched:,} exercise names are in the catalogue, {self.custom_exercises:,} are custom exercises{created}."
-            )
+            lines.append(f"  Exercise names: {self.exercises_matched:,} in the catalogue, {self.custom_exercises:,} your own{created}.")
         lines += [f"  Note: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -257,7 +256,7 @@ class _Import:
             data_rows=log.data_rows,
             workouts=len(log.workouts),
             sets=len(log.sets),
-            rejected={str(reason): int(count) for reason, count in log.rejected["reason"].value_counts().items()},
+            rejected=_count_reasons(log.rejected["reason"].tolist()),
             rest_rows=log.rest_rows,
             note_rows=log.note_rows,
             duplicate_workouts=log.duplicate_workouts,
@@ -873,6 +872,21 @@ def _custom_identity(name: str) -> object:
 
 def _slug(name: str) -> str:
     return "custom_" + (re.sub(r"[^\w]+", "_", name.casefold()).strip("_") or hashlib.sha256(name.encode()).hexdigest()[:12])
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _count_reasons(reasons: Iterable[str]) -> dict[str, int]:
+    """Rows per reason, most first; where the reasons are too many to read, without the values that they quote."""
+    counts = Counter(reasons)
+    if len(counts) > MOST_REASONS:
+        general: Counter[str] = Counter()
+        for reason, count in counts.items():
+            general[re.sub(r"“[^”]*”", "“…”", reason)] += count
+        counts = general
+    return dict(counts.most_common())
 
 
 def _small_integer(text: str | None) -> int | None:

@@ -3,6 +3,7 @@
 import csv
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -366,8 +367,15 @@ def test_an_import_that_fails_leaves_nothing(connection: psycopg.Connection) -> 
 def test_the_report_is_a_sentence_for_a_person(connection: psycopg.Connection) -> None:
     text = take(connection, strong(DAY_1, ("2024-03-02 10:00:00", [(SQUAT, 1341, 1)]))).sentence()
     assert "strong.csv: Strong, English headers, comma" in text
-    assert "1 workouts with 3 sets in 4 rows (1 rows rejected)" in text
-    assert "me: 1 workouts new, 0 updated, 0 unchanged" in text
+    assert "1 workout with 3 sets in 4 rows (1 row rejected)" in text
+    assert "me: 1 workout new, 0 updated, 0 unchanged" in text
+
+
+def test_many_reasons_are_counted_without_the_values_they_quote(connection: psycopg.Connection) -> None:
+    sets = [(SQUAT, f'"{chr(97 + index)} lot"', 5) for index in range(20)]
+    report = take(connection, strong(("2024-03-02 10:00:00", sets)))
+    assert report.rejected == {"the weight “…” isn't a number": 20}
+    assert connection.execute("select count(distinct reason) from app.rejected_rows").fetchone() == (20,)
 
 
 # -- real exports --------------------------------------------------------------------------------------------------------
@@ -481,3 +489,29 @@ def test_whatever_the_order_of_the_exports_the_newest_one_stands(
         take(module_connection, versions[index], user=users[0])
     take(module_connection, versions[-1], user=users[1])
     assert live(module_connection, users[0]) == live(module_connection, users[1])
+
+
+def test_a_file_in_which_no_row_can_be_used_leaves_its_rows_and_reasons(connection: psycopg.Connection) -> None:
+    report = take(connection, strong(("2024-03-02 10:00:00", [(SQUAT, 100, 877777)])))
+    assert (report.workouts, report.sets, report.rejected_rows, report.changed) == (0, 0, 1, False)
+    assert connection.execute("select reason from app.rejected_rows").fetchall() == [("877777 reps in one set is impossible",)]
+    assert take(connection, strong(("2024-03-02 10:00:00", [(SQUAT, 100, 877777)]))).already_imported
+
+
+def test_two_imports_for_one_user_at_once_wait_for_each_other(database: Database) -> None:
+    content = [strong(DAY_1, DAY_2), strong(DAY_1, DAY_2, DAY_3)]
+
+    def run(index: int) -> None:
+        with database.connect() as connection:
+            take(connection, content[index % 2])
+
+    with database.connect() as connection, ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(4)))
+        assert len(live(connection)) == 6
+
+
+def test_every_example_goes_in_and_the_three_are_three_histories(connection: psycopg.Connection) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    for name, unit in (("strong", WeightUnit.KG), ("hevy", None), ("fitnotes", None)):
+        report = take(connection, (examples / f"{name}.csv").read_bytes(), unit=unit, name=f"{name}.csv")
+        assert (report.workouts_new, report.custom_exercises) == (report.workouts, 0)
