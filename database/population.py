@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg import sql
 
 from database.catalogue import publish_catalogue
 from database.connection import connect
@@ -58,21 +59,28 @@ def load_population(owner_url: str, blocks: Iterable[Population], progress: Prog
     """Add the blocks' users with all that is theirs; `progress` is called after each block with what is done so far.
 
     Publishes the exercise catalogue first. A user whose id exists is left as it is, with nothing added, so that loading a population
-    twice changes nothing; a load that was interrupted goes on where it stopped. The next block is simulated while one is written.
+    twice changes nothing. The next block is simulated while one is written.
+
+    Where there are no workouts yet, all blocks go in as one transaction that locks the tables of workouts and checks foreign keys
+    at its end, in one pass (measured: twice as fast); an interrupted load leaves nothing. Where there are some, or somebody is
+    using the tables, each block is a transaction that disturbs nobody, and an interrupted load goes on where it stopped.
     """
     start = time.monotonic()
     done = PopulationReport()
     with connect(owner_url, application_name="mesocycle population") as connection:
         publish_catalogue(connection)
         connection.commit()
+        keys = _begin_bulk(connection)
         for block in _ahead(blocks):
-            with connection.transaction():
-                added = _load_block(connection, block)
-            done = replace(done + added, seconds=time.monotonic() - start)
+            done = replace(done + _load_block(connection, block), seconds=time.monotonic() - start)
+            if keys is None:
+                connection.commit()
             if progress is not None:
                 progress(done)
+        if keys is not None:
+            _end_bulk(connection, keys)
+        connection.commit()
         if done.users:
-            connection.commit()
             connection.autocommit = True
             # Plans for queries that run before autovacuum comes by would otherwise be made for empty tables.
             connection.execute(
@@ -80,6 +88,39 @@ def load_population(owner_url: str, blocks: Iterable[Population], progress: Prog
                 " app.onboarding_events, app.usage_events"
             )
     return replace(done, seconds=time.monotonic() - start)
+
+
+def _begin_bulk(connection: psycopg.Connection) -> list[tuple[str, str]] | None:
+    """Where there are no workouts: lock the tables, set aside what is checked set by set, return the foreign keys to restore.
+
+    Stamping of new sets is switched off too: they come in one transaction with their workouts, which stamps these anyway.
+    """
+    try:
+        connection.execute("set local lock_timeout = '1s'")
+        connection.execute("lock table app.workout_sets, app.workouts, app.exercises in access exclusive mode")
+        connection.execute("set local lock_timeout to default")
+    except psycopg.errors.LockNotAvailable:
+        connection.rollback()
+        return None
+    row = connection.execute("select exists (select from app.workouts)").fetchone()
+    if row is None or row[0]:
+        connection.rollback()
+        return None
+    keys: list[tuple[str, str]] = connection.execute(
+        "select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = 'app.workout_sets'::regclass and contype = 'f'"
+    ).fetchall()
+    for name, _ in keys:
+        connection.execute(sql.SQL("alter table app.workout_sets drop constraint {}").format(sql.Identifier(name)))
+    connection.execute("alter table app.workout_sets disable trigger stamp_workout_on_insert")
+    return keys
+
+
+def _end_bulk(connection: psycopg.Connection, keys: list[tuple[str, str]]) -> None:
+    connection.execute("alter table app.workout_sets enable trigger stamp_workout_on_insert")
+    for name, definition in keys:
+        connection.execute(
+            sql.SQL("alter table app.workout_sets add constraint {} ").format(sql.Identifier(name)) + sql.SQL(definition)  # type: ignore[arg-type]
+        )
 
 
 def _ahead(blocks: Iterable[Population]) -> Iterator[Population]:
