@@ -1,0 +1,139 @@
+"""uvicorn with patience that ends: half requests, endless heads and readers that don't read lose their connection.
+
+uvicorn bounds how long an idle connection is kept, but not how long a request may take to arrive nor an answer to leave. One look
+per second at all connections does that, at no cost per request.
+"""
+
+import asyncio
+import functools
+import weakref
+from typing import Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
+
+from api.errors import BAD_REQUEST, HEAD_TOO_LARGE, MEDIA_TYPE, Problem
+from api.settings import Settings, load_settings
+
+LOOK_SECONDS: Final = 1.0
+HEAD_SECONDS: Final = 10.0
+"""From a request's first byte, or a connection's beginning, to the end of its head."""
+WRITE_SECONDS: Final = 20.0
+"""How long a client may leave an answer unread once the buffers are full."""
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """HTTP/1.1 on one connection, with limits on the head's bytes and on every wait."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._waits_since: float | None = self.loop.time()
+        self._in_body_since: float | None = None
+        self._stuck_since: float | None = None
+        self._head_bytes = 0
+        self.header_bytes, self.body_seconds = _limits()
+        _watch(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._waits_since is None and self._in_body_since is None and (self.cycle is None or self.cycle.response_complete):
+            self._waits_since = self.loop.time()
+        super().data_received(data)
+        if self._waits_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.header_bytes and not self.transport.is_closing():
+                self._refuse(Problem(HEAD_TOO_LARGE, f"Path and headers may have {self.header_bytes} bytes."))
+
+    def on_headers_complete(self) -> None:
+        self._waits_since = None
+        self._head_bytes = 0
+        super().on_headers_complete()
+        self._in_body_since = self.loop.time()
+
+    def on_message_complete(self) -> None:
+        self._in_body_since = None
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        self._stuck_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stuck_since = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        self._refuse(Problem(BAD_REQUEST, "This is not HTTP/1.1 as RFC 9112 has it."))
+
+    def _refuse(self, problem: Problem) -> None:
+        body = problem.body()
+        status = f"{problem.kind.status} {problem.kind.title}"
+        head = f"HTTP/1.1 {status}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def look(self, now: float) -> None:
+        """End the connection if its client keeps us waiting for too long."""
+        if self.transport.is_closing():
+            return
+        if self._stuck_since is not None and now - self._stuck_since > WRITE_SECONDS:
+            self.transport.abort()
+        elif self._waits_since is not None and now - self._waits_since > HEAD_SECONDS:
+            self.transport.close()
+        elif self._in_body_since is not None and now - self._in_body_since > self.body_seconds + 5:
+            self.transport.abort()  # the guard answers 408 before; here is who doesn't even take that
+
+
+_connections: weakref.WeakSet[PatientProtocol] = weakref.WeakSet()
+_looking: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+
+
+def _watch(protocol: PatientProtocol) -> None:
+    _connections.add(protocol)
+    if protocol.loop not in _looking:
+        _looking.add(protocol.loop)
+        protocol.loop.call_later(LOOK_SECONDS, _look, protocol.loop)
+
+
+def _look(loop: asyncio.AbstractEventLoop) -> None:
+    now = loop.time()
+    for protocol in list(_connections):
+        if protocol.loop is loop:
+            protocol.look(now)
+    loop.call_later(LOOK_SECONDS, _look, loop)
+
+
+@functools.cache
+def _limits() -> tuple[int, float]:
+    """(bytes of a head, seconds for a body): by the environment, because each worker is a process of its own."""
+    settings = load_settings()
+    return settings.header_bytes, settings.body_seconds
+
+
+def configuration(settings: Settings, *, host: str, port: int, workers: int = 1) -> uvicorn.Config:
+    """How uvicorn serves the API; application and protocol are named, not passed, so that each worker makes its own."""
+    return uvicorn.Config(
+        "api.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        http="api.server:PatientProtocol",
+        ws="none",
+        loop="uvloop",
+        access_log=False,  # 20 µs per request, and a place where a secret could leak
+        server_header=False,
+        proxy_headers=False,  # nothing here depends on the client's address
+        timeout_keep_alive=75,  # longer than a load balancer's, so that it is the one who closes
+        timeout_graceful_shutdown=settings.drain_seconds,
+        backlog=1024,
+    )
+
+
+def serve(*, host: str, port: int, workers: int) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain. Raises SettingsInvalid before anything listens."""
+    config = configuration(load_settings(), host=host, port=port, workers=workers)
+    if workers > 1:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
+    else:
+        uvicorn.Server(config).run()
