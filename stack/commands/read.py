@@ -1,6 +1,7 @@
 """What the platform knows about a user, as tables in the terminal: summary, records, plan; and the onboarding funnel."""
 
 import json
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import psycopg
@@ -8,7 +9,8 @@ import typer
 from rich.table import Table
 
 from database.connection import Role, connect
-from domain.vocabulary import SummaryRange
+from database.plans import current_plan, plan_payload
+from domain.vocabulary import KG_PER_LB, SummaryRange
 from stack.commands.context import CommandError, console, current_platform
 
 UserId = Annotated[str, typer.Argument(metavar="USER", help="The app's user id, as in test_user.")]
@@ -17,6 +19,7 @@ UserId = Annotated[str, typer.Argument(metavar="USER", help="The app's user id, 
 def register(app: typer.Typer) -> None:
     app.command()(summary)
     app.command()(records)
+    app.command()(plan)
 
 
 def summary(
@@ -89,6 +92,69 @@ def records(user: UserId) -> None:
     console.print(table)
 
 
+def plan(
+    user: UserId,
+    week: Annotated[int | None, typer.Option(min=1, max=4, help="One week; the one that runs now unless given.")] = None,
+    reasons: Annotated[bool, typer.Option(help="Say why, for each exercise.")] = True,
+) -> None:
+    """Print a user's current training plan, with the reason for every load."""
+    with connect(current_platform().url(Role.PIPELINE)) as connection:
+        row = current_plan(connection, _user_key(connection, user))
+    if row is None:
+        raise CommandError(f"{user} has no plan yet: `mesocycle refresh` makes one.")
+    found = plan_payload(row)
+    if found["refusal"]:
+        console.print(f"{user}: no plan. {found['refusal']['sentence']}")
+        return
+    shown = week or _running_week(found)
+    chosen = found["weeks"][shown - 1]
+    label = " (deload)" if chosen["isDeload"] else ""
+    console.print(f"{user}: {found['goal'].replace('_', ' ')}, week {shown} of {len(found['weeks'])}{label}, from {found['startsOn']}")
+    for session in chosen["sessions"]:
+        table = Table(
+            title=f"{session['date']}  {session['name']}, {session['minutes']} minutes", title_justify="left", box=None, pad_edge=False
+        )
+        for column in ("exercise", "sets", "reps", "load", "RIR", "rest", *(["why"] if reasons else [])):
+            table.add_column(column, justify="left" if column in {"exercise", "why"} else "right")
+        for exercise in session["exercises"]:
+            low, high = exercise["repsMin"], exercise["repsMax"]
+            unit = {"seconds": " s", "meters": " m"}.get(exercise["measuredIn"], "")
+            table.add_row(
+                exercise["name"] + (f" [dim]({exercise['supersetGroup']})[/]" if exercise["supersetGroup"] else ""),
+                str(exercise["sets"]),
+                f"{low}–{high}{unit}" if low != high else f"{low}{unit}",
+                _load(exercise["loadKg"], found["weightUnit"]),
+                str(exercise["rir"]),
+                f"{exercise['restSeconds']} s",
+                *([exercise["reason"]["sentence"]] if reasons else []),
+            )
+        console.print(table)
+
+
+def _running_week(found: dict[str, Any]) -> int:
+    """The week of the plan that holds today, by this machine's calendar; the first or last one outside of it."""
+    today = datetime.now(UTC).date()
+    elapsed = (today - date.fromisoformat(found["startsOn"])).days // 7
+    return min(max(elapsed, 0), len(found["weeks"]) - 1) + 1
+
+
+def _load(kg: float | None, unit: str) -> str:
+    if kg is None:
+        return "–"
+    return f"{kg / KG_PER_LB:.4g} lb" if unit == "lb" else f"{kg:.4g} kg"
+
+
+def _user_key(connection: psycopg.Connection, user: str) -> int:
+    row = connection.execute("select user_key from app.users where user_id = %s", [user]).fetchone()
+    if row is None:
+        raise _no_user(user)
+    return int(row[0])
+
+
+def _no_user(user: str) -> CommandError:
+    return CommandError(f"There is no user {user!r}. `mesocycle import FILE --user {user}` makes one; test_user is in the sample.")
+
+
 def _payload(connection: psycopg.Connection, user: str, resource: str) -> dict[str, Any]:
     row = connection.execute(
         """
@@ -99,7 +165,7 @@ def _payload(connection: psycopg.Connection, user: str, resource: str) -> dict[s
         [resource, user],
     ).fetchone()
     if row is None:
-        raise CommandError(f"There is no user {user!r}. `mesocycle import FILE --user {user}` makes one; test_user is in the sample.")
+        raise _no_user(user)
     if row[0] is None:
         raise CommandError(f"{user} came after the last build: `mesocycle refresh`.")
     loaded: dict[str, Any] = json.loads(row[0])
