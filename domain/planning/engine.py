@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from domain.exercises.catalogue import Catalogue
 from domain.planning import allocation, layoff, loads, reasons, schemes, splits, volume
 from domain.planning.batch import PER_SESSION, PER_SLOT, WEEKS, PlanBatch
-from domain.planning.estimates import estimate
+from domain.planning.estimates import estimate, forget
 from domain.planning.hashing import inputs_hash
-from domain.planning.inputs import GOALS, LEVELS, PlanningInputs
-from domain.planning.movements import Movements, candidates, movements
+from domain.planning.inputs import EQUIPMENT, GOALS, LEVELS, PlanningInputs
+from domain.planning.movements import Candidates, Movements, candidates, movements
 from domain.planning.profiles import BEGINNER, Profiles
 from domain.planning.selection import choose
 from domain.planning.session_time import SHORTEST_SESSION_MINUTES
@@ -23,6 +23,7 @@ from domain.vocabulary import Goal, Muscle
 
 ENGINE_VERSION: Final = "1.0.0"
 """Raised whenever the same inputs would give another plan."""
+KINDS_TOGETHER: Final = 512
 CHUNK: Final = 4096
 """Users planned together: their arrays fit the processor's cache."""
 
@@ -46,16 +47,20 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
     table = movements(catalogue)
     if len(table) >= 1023:
         raise ValueError(f"The engine packs exercise rows into ten bits: {len(table)} exercises are too many.")
+    inputs = replace(inputs, equipment=inputs.equipment & np.uint32((1 << len(EQUIPMENT)) - 1))
     clean = Profiles.of(inputs)
+    inputs = replace(inputs, history=forget(inputs.history, clean.reference))
     order = np.argsort(clean.days, kind="stable")
     is_sorted = bool((order == np.arange(len(order))).all())
     arranged, clean = (inputs, clean) if is_sorted else (inputs.take(order), clean.take(order))
+    kind, pool = _kinds(clean, table)
     parts: list[dict[str, NDArray]] = []
     bounds = np.searchsorted(clean.days, np.arange(1, 8))
     for days in range(1, 7):
         for start in range(int(bounds[days - 1]), int(bounds[days]), CHUNK):
             stop = min(start + CHUNK, int(bounds[days]))
-            parts.append(_plan_chunk(arranged.of_users(start, stop), clean.of_users(start, stop), days, catalogue, table))
+            chunk = arranged.of_users(start, stop), clean.of_users(start, stop), kind[start:stop]
+            parts.append(_plan_chunk(*chunk, pool, days, catalogue, table))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else _no_columns()
     sessions, slots = columns.pop("session_count"), columns.pop("slot_count")
     batch = PlanBatch(
@@ -97,7 +102,15 @@ _ADHERENCE: Final = np.int8(reasons.number_of("sets.adherence"))
 _SCHEME: Final = np.int8(reasons.number_of("sets.scheme"))
 
 
-def _plan_chunk(inputs: PlanningInputs, clean: Profiles, days: int, catalogue: Catalogue, table: Movements) -> dict[str, NDArray]:
+def _plan_chunk(
+    inputs: PlanningInputs,
+    clean: Profiles,
+    kind: NDArray[np.intp],
+    pool: Candidates,
+    days: int,
+    catalogue: Catalogue,
+    table: Movements,
+) -> dict[str, NDArray]:
     """Columns of the plans of users who all train on `days` days."""
     users, empty, tables = len(inputs), len(table), _tables()
     history = inputs.history
@@ -106,18 +119,11 @@ def _plan_chunk(inputs: PlanningInputs, clean: Profiles, days: int, catalogue: C
     estimates = estimate(history, clean.reference[owner])
 
     # Exercises
-    kinds, kind = _kinds(clean)
-    first = np.concatenate([[0], np.flatnonzero(kinds[1:] != kinds[:-1]) + 1]) if len(kinds) else np.zeros(0, np.intp)
-    pool = candidates(
-        table, **{name: getattr(clean, name)[kind[first]] for name in ("goal", "experience", "equipment", "caution", "avoid")}
-    )
-    column = np.empty(users, dtype=np.intp)
-    column[kind] = np.repeat(np.arange(len(first)), np.diff(np.append(first, users)))
     split = (clean.goal == GOALS.index(Goal.POWERLIFTING)).astype(np.int8)
     index, roles = _slot_tables(days)
     slots = np.ascontiguousarray(np.moveaxis(index[split], 0, -1))
     role = np.ascontiguousarray(np.moveaxis(roles[split], 0, -1))
-    choice = choose(slots, inputs, history_row, clean.reference, column, pool, table)
+    choice = choose(slots, inputs, history_row, clean.reference, kind, pool, table)
     row = choice.row
     role = np.where(table.is_compound[row], role, ISOLATION).astype(np.int8)
 
@@ -149,93 +155,139 @@ def _plan_chunk(inputs: PlanningInputs, clean: Profiles, days: int, catalogue: C
     by_phase = _sets_by_phase(week, clean, bounds, table)
     reason_of_sets = np.where((by_phase[0] < week.sets) & (clean.weeks_off > layoff.FREE_WEEKS), _LAYOFF, week.reason)
 
-    # Effort and loads
+    refusal, minutes = _refusals(clean, week, by_phase)
+
+    # From here on one entry per slot that is really there, user by user
+    held = ((week.sets > 0) & (refusal == 0)).transpose(2, 0, 1)
+    taken = np.flatnonzero(held)
+    user = taken // (days * row.shape[1])
+
+    def flat(values: NDArray) -> NDArray:
+        return values.transpose(2, 0, 1).reshape(-1)[taken]
+
     phases = ((clean.phase[None, :] + np.arange(WEEKS)[:, None]) % WEEKS).astype(np.int8)
-    reserve_of = tables["reserve"]
-    careful = ((table.caution[row] & clean.caution) != 0).astype(np.int8)
-    back = layoff.extra_reserve(clean.weeks_off)
-    first_reserve = np.minimum(reserve_of[clean.experience, np.where(phases[0] == 3, 0, phases[0])] + careful + back, MOST_RESERVE).astype(
-        np.int8
-    )
+    base = np.stack([flat(by_phase[phase]) for phase in range(WEEKS)], axis=1)
+    row, role, rep_min, rep_max = flat(row), flat(role), flat(rep_min), flat(rep_max)
+    careful = ((table.caution[row] & clean.caution[user]) != 0).astype(np.int8)
+    back = layoff.extra_reserve(clean.weeks_off)[user]
+    planned_reserve = tables["reserve"][clean.experience]
+    of_user = np.arange(users)
+    begin = np.where(clean.phase == 3, 0, clean.phase)
+    first_reserve = np.minimum(planned_reserve[of_user, begin][user] + careful + back, MOST_RESERVE).astype(np.int8)
     lists = loads.LoadLists.of(inputs.inventories)
-    grid = loads.grid_of(
-        row, table, lists, in_pounds=inputs.in_pounds, smallest_plate_kg=inputs.smallest_plate_kg, inventory=inputs.inventory
-    )
-    sources = loads.find_sources(row, history_row, owner, estimates, table)
-    before_break, load, reason, numbers, guess = loads.first_load(
-        row=row,
-        sets=by_phase[0],
-        rep_min=rep_min,
-        rep_max=rep_max,
-        reserve=first_reserve,
-        sources=sources,
-        history=history,
-        estimates=estimates,
-        today=clean.reference,
+    slots_of = loads.Slots(user=user, row=row, sets=base[:, 0], rep_min=rep_min, rep_max=rep_max, reserve=first_reserve)
+    person = loads.People(
+        reference=clean.reference,
         experience=clean.experience,
         sex=clean.sex,
         age=clean.age,
         body_weight=clean.body_weight,
         weeks_off=clean.weeks_off,
-        grid=grid,
-        lists=lists,
-        table=table,
+        in_pounds=inputs.in_pounds,
+        smallest_plate_kg=inputs.smallest_plate_kg,
+        inventory=inputs.inventory,
     )
-    waves = (role == MAIN) & _WAVES[clean.goal] & (clean.experience != BEGINNER)
-    weekly, why = loads.weekly_loads(
-        first=load,
-        before_break=before_break,
-        reason=reason,
-        phases=phases,
-        waves=waves,
-        weeks_off=clean.weeks_off,
-        age=clean.age,
-        grid=grid,
-        lists=lists,
-    )
+    grid = loads.grid_of(row, user, person, table, lists)
+    log = loads.Log.of(history, history_row, owner, clean.reference, clean.age, estimates, table, users)
+    first = loads.first_load(slots_of, person, log, grid, lists, table)
+    waves = (role == MAIN) & (_WAVES[clean.goal] & (clean.experience != BEGINNER))[user]
+    weekly, why = loads.weekly_loads(first, waves, phases[:, user], clean.weeks_off[user], clean.age[user], grid, lists)
 
     # Weeks of the mesocycle in the order of the plan
-    flat_user = np.arange(users)
-    weekly_sets = np.stack([by_phase[phases[w], :, :, flat_user].transpose(1, 2, 0) for w in range(WEEKS)])
-    reserve = np.empty((WEEKS, *row.shape), dtype=np.int8)
+    phase_of_slot = phases[:, user]
+    of_slot = np.arange(len(user))
+    weekly_sets = np.stack([base[of_slot, phase_of_slot[w]] for w in range(WEEKS)], axis=1)
+    reserve = np.empty((len(user), WEEKS), dtype=np.int8)
     for w in range(WEEKS):
-        ease = careful + (guess + back if w == 0 else (back > 1) * np.int8(w == 1))
-        reserve[w] = np.minimum(reserve_of[clean.experience, phases[w]] + ease, MOST_RESERVE)
-    building = np.where(phases[:, None, None, :] == 3, 0, reserve).max(axis=0)
+        ease = careful + (first.guess + back if w == 0 else (back > 1) * np.int8(w == 1))
+        reserve[:, w] = np.minimum(planned_reserve[of_user, phases[w]][user] + ease, MOST_RESERVE)
+    is_deload = phase_of_slot.T == 3
+    building = np.where(is_deload, 0, reserve).max(axis=1)
     easiest = np.where(building == MOST_RESERVE, MOST_RESERVE + 1, schemes.DELOAD_RESERVE).astype(np.int8)
-    for w in range(WEEKS):
-        reserve[w] = np.where(phases[w] == 3, easiest, reserve[w])
-    return _columns(
-        inputs,
-        clean,
-        split,
-        phases,
-        week,
-        choice.reason,
-        reason_of_sets,
-        rep_min,
-        rep_max,
-        numbers,
-        weekly_sets,
-        weekly,
-        reserve,
-        why,
-        days,
-        table,
-    )
+    reserve = np.where(is_deload, easiest[:, None], reserve)
+
+    slots_of_session = held.sum(axis=2)
+    sessions_taken = np.flatnonzero(slots_of_session)
+    offset = (
+        tables["weekdays"][days - 1, clean.weekday_mask, :days] - ((clean.starts_on + 3) % 7)[:, None]
+    ) % 7  # 1970 began on a Thursday
+    offset = np.sort(offset, axis=1).astype(np.int8)
+    weekly_minutes = np.stack([minutes[phases[w], :, of_user] for w in range(WEEKS)], axis=2)
+    derived = (clean.starts_on, clean.mesocycle_started_on, clean.phase, clean.low_adherence)
+    return {
+        "user_key": inputs.user_key.astype(np.int64),
+        "inputs_hash": inputs_hash(inputs, derived=derived, salt=table.fingerprint ^ hash_version(ENGINE_VERSION)),
+        "refusal": refusal,
+        "goal": clean.goal,
+        "in_pounds": inputs.in_pounds,
+        "split": split,
+        "starts_on": clean.starts_on,
+        "mesocycle_started_on": clean.mesocycle_started_on,
+        "deload_week": np.argmax(phases == 3, axis=0).astype(np.int8),
+        "session_count": (slots_of_session > 0).sum(axis=1),
+        "slot_count": slots_of_session.sum(axis=1),
+        "session_day": offset.ravel()[sessions_taken],
+        "session_minutes": weekly_minutes.reshape(-1, WEEKS)[sessions_taken],
+        "session_slots": slots_of_session.ravel()[sessions_taken].astype(np.int8),
+        "exercise_key": table.key[row],
+        "rep_min": rep_min,
+        "rep_max": rep_max,
+        "rest_seconds": flat(week.rest_seconds).astype(np.int16),
+        "superset": flat(week.superset),
+        "warmup_sets": flat(week.warmup_sets),
+        "exercise_reason": flat(choice.reason),
+        "sets_reason": flat(reason_of_sets),
+        "numbers": first.numbers,
+        "sets": weekly_sets,
+        "load_kg": weekly,
+        "reserve": reserve,
+        "load_reason": why,
+    }
 
 
-def _kinds(clean: Profiles) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-    """Codes of the kinds of users (goal, experience, equipment, limitations), sorted, and the users in that order."""
-    code = (
-        clean.equipment.astype(np.uint64)
-        | (clean.caution.astype(np.uint64) << np.uint64(24))
-        | (clean.avoid.astype(np.uint64) << np.uint64(34))
-        | (clean.goal.astype(np.uint64) << np.uint64(44))
-        | (clean.experience.astype(np.uint64) << np.uint64(48))
-    )
-    order = np.argsort(code, kind="stable")
-    return code[order], order
+def _refusals(clean: Profiles, week: allocation.Week, by_phase: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
+    """Why a user can't be planned for (0 where they can), and (phases, days, users) the minutes of each session."""
+    minutes = np.stack([_minutes(week, by_phase[phase], clean.minutes) for phase in range(WEEKS)])
+    refusal = np.where(clean.minutes < SHORTEST_SESSION_MINUTES, reasons.SESSION_TOO_SHORT, 0)
+    refusal = np.where(clean.no_days, reasons.NO_TRAINING_DAY, refusal)
+    refusal = np.where((refusal == 0) & (week.sets == 0).all(axis=(0, 1)), reasons.NO_EXERCISE, refusal)
+    too_long = (minutes > clean.minutes).any(axis=(0, 1))
+    return np.where((refusal == 0) & too_long, reasons.SESSION_TOO_SHORT, refusal).astype(np.int8), minutes
+
+
+START_CLASS_KG: Final = 12.5
+START_CLASSES: Final = 8
+"""Users are classed by what they could start with, to keep the kinds of users few; a class counts by its middle."""
+
+
+def _kinds(clean: Profiles, table: Movements) -> tuple[NDArray[np.intp], Candidates]:
+    """Each user's kind (goal, experience, equipment, limitations, sex, class of starting strength), and the kinds' best exercises."""
+    start = loads.cold_start_kg(clean.body_weight, clean.age, clean.experience, clean.sex)
+    start_class = np.clip(start / np.float32(START_CLASS_KG), 0, START_CLASSES - 1).astype(np.uint64)
+    parts = (clean.equipment, clean.caution, clean.avoid, clean.goal, clean.experience, clean.sex + 1, start_class)
+    code = np.zeros(len(start), dtype=np.uint64)
+    for part, width in zip(parts, (20, 9, 9, 3, 2, 2, 3), strict=True):
+        code = (code << np.uint64(width)) | (part.astype(np.uint64) & np.uint64((1 << width) - 1))
+    order = np.argsort(code)
+    ordered = code[order]
+    is_first = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
+    kind = np.empty(len(order), dtype=np.intp)
+    kind[order] = np.cumsum(is_first) - 1
+    kinds = ordered[is_first]
+    columns: dict[str, NDArray] = {}
+    names = ("equipment", "caution", "avoid", "goal", "experience", "sex", "start_class")
+    types = (np.uint32, np.uint16, np.uint16, np.int8, np.int8, np.int8, np.int8)
+    for name, dtype, width in zip(reversed(names), reversed(types), (3, 2, 2, 3, 9, 9, 20), strict=True):
+        columns[name] = (kinds & np.uint64((1 << width) - 1)).astype(dtype)
+        kinds = kinds >> np.uint64(width)
+    columns["sex"] -= np.int8(1)
+    columns["start_kg"] = (columns.pop("start_class") + np.float32(0.5)).astype(np.float32) * np.float32(START_CLASS_KG)
+    blocks = [
+        candidates(table, **{name: column[start : start + KINDS_TOGETHER] for name, column in columns.items()})
+        for start in range(0, max(len(columns["goal"]), 1), KINDS_TOGETHER)
+    ]
+    joined = {f.name: np.concatenate([getattr(block, f.name) for block in blocks], axis=-1) for f in fields(Candidates)}
+    return kind, Candidates(**joined)
 
 
 def _sets_by_phase(week: allocation.Week, clean: Profiles, bounds: NDArray[np.uint64], table: Movements) -> NDArray[np.int8]:
@@ -259,88 +311,6 @@ def _sets_by_phase(week: allocation.Week, clean: Profiles, bounds: NDArray[np.ui
             out[phase][:, :, growing] = current
     out[3] = allocation.deload(out[0])
     return out
-
-
-def _columns(
-    inputs: PlanningInputs,
-    clean: Profiles,
-    split: NDArray[np.int8],
-    phases: NDArray[np.int8],
-    week: allocation.Week,
-    exercise_reason: NDArray[np.int8],
-    sets_reason: NDArray[np.int8],
-    rep_min: NDArray[np.int16],
-    rep_max: NDArray[np.int16],
-    numbers: NDArray[np.float32],
-    sets: NDArray[np.int8],
-    load: NDArray[np.float32],
-    reserve: NDArray[np.int8],
-    why: NDArray[np.int8],
-    days: int,
-    table: Movements,
-) -> dict[str, NDArray]:
-    """Padded arrays (…, days, slots, users) to ragged columns, user by user."""
-    minutes = np.stack([_minutes(week, sets[w], clean.minutes) for w in range(WEEKS)])
-    budget = clean.minutes
-    refusal = np.where(
-        clean.no_days, reasons.NO_TRAINING_DAY, np.where(clean.minutes < SHORTEST_SESSION_MINUTES, reasons.SESSION_TOO_SHORT, 0)
-    )
-    nothing = (week.row == len(table)).all(axis=(0, 1))
-    refusal = np.where((refusal == 0) & nothing, reasons.NO_EXERCISE, refusal)
-    refusal = np.where((refusal == 0) & (minutes > budget).any(axis=(0, 1)), reasons.SESSION_TOO_SHORT, refusal).astype(np.int8)
-
-    held = (week.sets > 0) & (refusal == 0)
-    offset = (_tables()["weekdays"][days - 1, clean.weekday_mask, :days].T - (clean.starts_on + 3) % 7) % 7  # 1970-01-01 was a Thursday
-    offset = np.sort(offset, axis=0).astype(np.int8)
-    slots_of_session = held.sum(axis=1)
-    has_session = slots_of_session > 0
-    by_user = np.moveaxis(held, -1, 0)
-    taken = np.flatnonzero(by_user.ravel())
-    sessions_taken = np.flatnonzero(has_session.T.ravel())
-
-    def slot_column(values: NDArray, dtype: type) -> NDArray:
-        return np.ascontiguousarray(np.moveaxis(values, -1, 0)).reshape(-1)[taken].astype(dtype)
-
-    def slot_matrix(values: NDArray, dtype: type) -> NDArray:
-        out: NDArray = np.empty((len(taken), values.shape[0]), dtype=dtype)
-        for place in range(values.shape[0]):
-            out[:, place] = slot_column(values[place], dtype)
-        return out
-
-    session_minutes = np.empty((len(sessions_taken), WEEKS), dtype=np.int16)
-    for w in range(WEEKS):
-        session_minutes[:, w] = minutes[w].T.ravel()[sessions_taken]
-    window = clean.starts_on
-    salt = table.fingerprint ^ hash_version(ENGINE_VERSION)
-    return {
-        "user_key": inputs.user_key.astype(np.int64),
-        "inputs_hash": inputs_hash(inputs, derived=(window, clean.mesocycle_started_on, clean.phase, clean.low_adherence), salt=salt),
-        "refusal": refusal,
-        "goal": clean.goal,
-        "in_pounds": inputs.in_pounds,
-        "split": split,
-        "starts_on": window,
-        "mesocycle_started_on": clean.mesocycle_started_on,
-        "deload_week": np.argmax(phases == 3, axis=0).astype(np.int8),
-        "session_count": has_session.sum(axis=0),
-        "slot_count": held.sum(axis=(0, 1)),
-        "session_day": offset.T.ravel()[sessions_taken],
-        "session_minutes": session_minutes,
-        "session_slots": slots_of_session.T.ravel()[sessions_taken].astype(np.int8),
-        "exercise_key": slot_column(table.key[week.row], np.int32),
-        "rep_min": slot_column(rep_min, np.int16),
-        "rep_max": slot_column(rep_max, np.int16),
-        "rest_seconds": slot_column(week.rest_seconds, np.int16),
-        "superset": slot_column(week.superset, np.int8),
-        "warmup_sets": slot_column(week.warmup_sets, np.int8),
-        "exercise_reason": slot_column(exercise_reason, np.int8),
-        "sets_reason": slot_column(sets_reason, np.int8),
-        "numbers": slot_matrix(numbers, np.float32),
-        "sets": slot_matrix(sets, np.int8),
-        "load_kg": slot_matrix(load, np.float32),
-        "reserve": slot_matrix(reserve, np.int8),
-        "load_reason": slot_matrix(why, np.int8),
-    }
 
 
 def _minutes(week: allocation.Week, sets: NDArray[np.int8], available: NDArray[np.int16]) -> NDArray[np.int16]:

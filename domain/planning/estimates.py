@@ -1,12 +1,12 @@
 """What a log says about a user's strength in each exercise: an estimate, how sure it is, and how old."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.planning.inputs import History
+from domain.planning.inputs import NO_DATE, History
 
 MEMORY_DAYS: Final = 21.0
 """Weight of a session falls to a third with every so many days before the newest one."""
@@ -54,3 +54,21 @@ def estimate(history: History, today: NDArray[np.int32]) -> Estimates:
         np.minimum(np.sqrt(variance), np.float32(LARGEST_UNCERTAINTY)).astype(np.float32),
         np.maximum(age, np.float32(0)),
     )
+
+
+REMEMBERED_DAYS: Final = 730
+"""Sessions older than two years say nothing about today."""
+
+
+def forget(history: History, reference: NDArray[np.int32]) -> History:
+    """The history without sessions older than REMEMBERED_DAYS before each user's reference day; the same object if there are none."""
+    oldest = np.repeat(reference - REMEMBERED_DAYS, np.diff(history.offsets)).astype(np.int32)
+    old = (history.session_on < oldest[:, None]) & (history.session_on > NO_DATE)
+    if not old.any():
+        return history
+    blank = {"session_on": NO_DATE, "rpe": np.float32(np.nan), "e1rm_kg": np.float32(np.nan)}
+    columns = {}
+    for each in fields(history):
+        values = getattr(history, each.name)
+        columns[each.name] = np.where(old, np.array(blank.get(each.name, 0), dtype=values.dtype), values) if values.ndim == 2 else values
+    return History(**columns)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.planning import layoff, progression, reasons
-from domain.planning.estimates import Estimates
-from domain.planning.inputs import History
+from domain.planning.e1rm import LOWEST_TRUSTED_RPE
+from domain.planning.estimates import HIGHEST_PLAUSIBLE_KG, Estimates
+from domain.planning.inputs import NO_DATE, History
 from domain.planning.movements import BARBELL_KIND, DUMBBELL_KIND, Movements
 from domain.planning.plates import Inventory
 from domain.planning.rpe_chart import share_by_possible_reps
@@ -31,6 +32,14 @@ OLDER_SHARE: Final = 0.8
 OLDER_FROM_AGE: Final = 60
 UNKNOWN_BODY_WEIGHT_KG: Final = (60.0, 62.0, 75.0)
 """By sex (unknown, female, male); low, because the unknown is taken cautiously."""
+TOO_HEAVY: Final = 1.12
+"""A load that much above the wanted one is too heavy, and its reason says so."""
+SAME_LOAD: Final = 0.995
+RETURN_DAYS: Final = 21
+"""So long after a break the load of before comes back faster than by double progression."""
+EASY_RPE: Final = 8.5
+RISE_PER_RPE: Final = 0.025
+"""Where all sets reached the top at a logged RPE below 8.5, the rise is 2.5 % for each point below it, up to 10 %."""
 DELOAD_LOAD: Final = 0.9
 MOST_WEEKLY_RISE: Final = 1.10
 STALL_SESSIONS: Final = 4
@@ -108,212 +117,306 @@ def ceiling_to(grid: Grid, lists: LoadLists, load: NDArray[np.float32]) -> NDArr
     return out
 
 
-def grid_of(
-    row: NDArray[np.int16],
-    table: Movements,
-    lists: LoadLists,
-    *,
-    in_pounds: NDArray[np.bool_],
-    smallest_plate_kg: NDArray[np.float32],
-    inventory: NDArray[np.int32],
-) -> Grid:
-    """(days, slots, users) the reachable loads of each slot's exercise, in kg. Barbells step by a pair of the smallest plates."""
+@dataclass(frozen=True)
+class Slots:
+    """One entry per slot."""
+
+    user: NDArray[np.int64]
+    row: NDArray[np.int16]
+    sets: NDArray[np.int8]
+    """Of the first building week."""
+    rep_min: NDArray[np.int16]
+    rep_max: NDArray[np.int16]
+    reserve: NDArray[np.int8]
+    """Repetitions in reserve of the first week."""
+
+
+@dataclass(frozen=True)
+class People:
+    """One entry per user."""
+
+    reference: NDArray[np.int32]
+    experience: NDArray[np.int8]
+    sex: NDArray[np.int8]
+    age: NDArray[np.float32]
+    body_weight: NDArray[np.float32]
+    weeks_off: NDArray[np.float32]
+    in_pounds: NDArray[np.bool_]
+    smallest_plate_kg: NDArray[np.float32]
+    inventory: NDArray[np.int32]
+
+
+def grid_of(row: NDArray[np.int16], user: NDArray[np.int64], people: People, table: Movements, lists: LoadLists) -> Grid:
+    """The reachable loads of each slot's exercise, in kg. Barbells step by a pair of the smallest plates."""
     lb = np.float32(KG_PER_LB)
+    in_pounds = people.in_pounds[user]
     step = np.where(in_pounds, table.step_lb[row] * lb, table.step_kg[row])
     lightest = np.where(in_pounds, table.lightest_lb[row] * lb, table.lightest_kg[row])
-    known = (smallest_plate_kg > 0) & (smallest_plate_kg <= 25)
+    known = (people.smallest_plate_kg > 0) & (people.smallest_plate_kg <= 25)
+    kind = table.inventory_kind[row]
     if known.any():
-        pair = np.where(known, smallest_plate_kg * 2, np.float32(1)).astype(np.float32)
-        step = np.where((table.inventory_kind[row] == BARBELL_KIND) & known, pair, step)
-    listed = np.full(row.shape, -1, dtype=np.int32)
-    if len(lists.length):
-        kind = table.inventory_kind[row]
-        owned = lists.number[np.where((inventory >= 0) & (inventory < len(lists.number) - 1), inventory, -1)]
-        listed = np.where(kind == BARBELL_KIND, owned[:, 0], np.where(kind == DUMBBELL_KIND, owned[:, 1], -1)).astype(np.int32)
+        pair = np.where(known, people.smallest_plate_kg * 2, np.float32(1)).astype(np.float32)[user]
+        step = np.where((kind == BARBELL_KIND) & known[user], pair, step)
+    if not len(lists.length):
+        return Grid(lightest.astype(np.float32), step.astype(np.float32), np.full(len(row), -1, dtype=np.int32))
+    owned = lists.number[np.where((people.inventory >= 0) & (people.inventory < len(lists.number) - 1), people.inventory, -1)][user]
+    listed = np.where(kind == BARBELL_KIND, owned[:, 0], np.where(kind == DUMBBELL_KIND, owned[:, 1], -1)).astype(np.int32)
     return Grid(lightest.astype(np.float32), step.astype(np.float32), listed)
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where each slot's load can come from; (days, slots, users) unless it says otherwise."""
+class Log:
+    """What each row of the history says, ready to be looked up per slot."""
 
-    history: NDArray[np.int32]
-    """Row of the user's history with this very exercise, -1 none."""
-    related: NDArray[np.int32]
-    """Row of the history with the best known exercise of the family, -1 none."""
+    row_of: NDArray[np.int32]
+    """(users, rows of Movements + 1) row of the history with this very exercise, -1 none."""
+    surest: NDArray[np.int32]
+    """(users, families + 1) row of the history whose estimate is the surest of the family, -1 none."""
+    figures: NDArray[np.float32]
+    """(history rows, columns) in the order of the constants below."""
+
+    E1RM, DOUBT, RATIO, LOAD, TOP, FEWEST, SETS, RPE, AGE, LOAD_BEFORE, FEWEST_BEFORE, STALLED, RETURNING, BEFORE_BREAK, GAP = range(15)
+
+    @classmethod
+    def of(
+        cls,
+        history: History,
+        movement: NDArray[np.int32],
+        owner: NDArray[np.int64],
+        reference: NDArray[np.int32],
+        age: NDArray[np.float32],
+        estimates: Estimates,
+        table: Movements,
+        users: int,
+    ) -> "Log":
+        """`movement`: catalogue row per history row, -1 custom; `owner`: its user; `reference` and `age` per user."""
+        known = np.flatnonzero(movement >= 0)
+        row_of = np.full((users, len(table) + 1), -1, dtype=np.int32)
+        row_of[owner[known], movement[known]] = known
+        ratio = table.family_ratio[np.where(movement >= 0, movement, len(table))]
+        sure = known[(ratio[known] > 0) & ~np.isnan(estimates.e1rm_kg[known])]
+        sure = sure[np.argsort(-estimates.uncertainty[sure], kind="stable")]
+        surest = np.full((users, table.families + 1), -1, dtype=np.int32)
+        surest[owner[sure], table.family[movement[sure]]] = sure
+        returning, before_break, gap = _returning(history, reference[owner], age[owner])
+        figures = np.empty((len(history), 15), dtype=np.float32)
+        columns: list[NDArray] = [
+            estimates.e1rm_kg,
+            estimates.uncertainty,
+            ratio,
+            history.top_load_kg[:, 0],
+            history.top_reps[:, 0],
+            history.fewest_reps[:, 0],
+            history.sets_at_top[:, 0],
+            history.rpe[:, 0],
+            reference[owner] - history.session_on[:, 0],
+            history.top_load_kg[:, 1],
+            history.fewest_reps[:, 1],
+            _stalled(history),
+            returning,
+            before_break,
+            gap,
+        ]
+        for place, values in enumerate(columns):
+            figures[:, place] = values
+        return cls(row_of, surest, figures)
 
 
-def find_sources(
-    row: NDArray[np.int16], history_row: NDArray[np.int32], owner: NDArray[np.int64], estimates: Estimates, table: Movements
-) -> Sources:
-    """Look up the history of each slot's exercise, and of the family's exercise whose estimate is surest.
+def _returning(
+    history: History, reference: NDArray[np.int32], age: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """(share of the load before a break that is due now, that load, weeks of the break) per history row; 0 where there's no return.
 
-    `history_row`: catalogue row per history row, -1 custom; `owner`: its user.
+    A return: a break of over two weeks between two of the last sessions, the first session after it less than three weeks ago.
     """
-    users = row.shape[2]
-    known = np.flatnonzero(history_row >= 0)
-    lookup = np.full((users, len(table) + 1), -1, dtype=np.int32)
-    lookup[owner[known], history_row[known]] = known
-    every = np.arange(users)
-    direct = lookup[every, row]
-    direct[row == len(table)] = -1
-    sure = known[(table.family_ratio[history_row[known]] > 0) & ~np.isnan(estimates.e1rm_kg[known])]
-    by_family = np.full((users, table.families + 1), -1, dtype=np.int32)
-    sure = sure[np.argsort(-estimates.uncertainty[sure], kind="stable")]
-    by_family[owner[sure], table.family[history_row[sure]]] = sure
-    related = by_family[every, table.family[row]]
-    related[(row == len(table)) | (table.family_ratio[row] <= 0)] = -1
-    return Sources(direct, related)
+    on = history.session_on
+    present = on > NO_DATE
+    gap = np.where(present[:, 1:], on[:, :-1] - on[:, 1:], 0)
+    broken = (gap > layoff.FREE_WEEKS * 7) & present[:, :-1] & (reference[:, None] - on[:, :-1] < RETURN_DAYS)
+    place = np.argmax(broken, axis=1)
+    found = broken[np.arange(len(on)), place] if len(on) else np.zeros(0, dtype=bool)
+    every = np.arange(len(on))
+    weeks = np.where(found, gap[every, place] / 7, 0).astype(np.float32)
+    since = np.where(found, (reference - on[every, place]) // 7, 0)
+    first = layoff.load_factor(weeks, age)
+    due = np.select([since == 0, since == 1, since == 2], [layoff.week_factor(first, week) for week in range(3)], np.float32(1))
+    load = np.where(found, history.top_load_kg[every, np.minimum(place + 1, on.shape[1] - 1)], 0)
+    return np.where(found, due, 0).astype(np.float32), load.astype(np.float32), weeks
 
 
 @dataclass(frozen=True)
-class Prescribed:
-    """(days, slots, users, …) loads and reasons."""
+class FirstLoads:
+    """One entry per slot."""
 
     load: NDArray[np.float32]
-    """(4, days, slots, users) kg per week; NaN where there is no load to name."""
+    """kg; NaN where there is no load to name."""
+    before_break: NDArray[np.float32]
+    """What it would have been without a break that lasts."""
     reason: NDArray[np.int8]
-    """(4, days, slots, users)"""
     numbers: NDArray[np.float32]
-    """(4, days, slots, users) the numbers of the first week's reason."""
-    extra_reserve: NDArray[np.int8]
-    """(days, slots, users) repetitions in reserve to add in the first week, because the load is a guess."""
+    """(slots, 4)"""
+    guess: NDArray[np.int8]
+    """Repetitions in reserve to add in the first week, because the load is a guess."""
 
 
-def first_load(
-    *,
-    row: NDArray[np.int16],
-    sets: NDArray[np.int8],
-    rep_min: NDArray[np.int16],
-    rep_max: NDArray[np.int16],
-    reserve: NDArray[np.int8],
-    sources: Sources,
-    history: History,
-    estimates: Estimates,
-    today: NDArray[np.int32],
-    experience: NDArray[np.int8],
-    sex: NDArray[np.int8],
-    age: NDArray[np.float32],
-    body_weight: NDArray[np.float32],
-    weeks_off: NDArray[np.float32],
-    grid: Grid,
-    lists: LoadLists,
-    table: Movements,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.int8]]:
-    """(load before any layoff, reachable load of the first week, reason, four numbers, extra reserve) per slot.
+def first_load(slots: Slots, people: People, log: Log, grid: Grid, lists: LoadLists, table: Movements) -> FirstLoads:
+    """The first week's load of each slot, its reason and its numbers.
 
     By this order: the last session if it is fresh and was done in a comparable range (double progression), the estimate of the
-    exercise, the estimate of a related exercise, body weight. Loads that aren't steps-and-kilograms are NaN with their reason.
+    exercise, the estimate of a related exercise, body weight.
     """
-    dose = table.dose[row]
-    loaded = (dose == LOADED) & (row < len(table))
-    has_log = sources.history >= 0
-    h = np.maximum(sources.history, 0)
-    nothing = np.float32(np.nan)
-    if len(history):
-        last_load = np.where(has_log, history.top_load_kg[:, 0][h], nothing)
-        last_top = np.where(has_log, history.top_reps[:, 0][h], 0)
-        last_fewest = np.where(has_log, history.fewest_reps[:, 0][h], 0)
-        last_sets = np.where(has_log, history.sets_at_top[:, 0][h], 0)
-        last_age = np.where(has_log, today - history.session_on[:, 0][h], 10_000)
-        before_load, before_fewest = history.top_load_kg[:, 1][h], history.fewest_reps[:, 1][h]
-        mu = np.where(has_log, estimates.e1rm_kg[h], nothing)
-        doubt = np.where(has_log, estimates.uncertainty[h], nothing)
-        stalled = np.where(has_log, _stalled(history)[h], False)
-        related_row = np.maximum(sources.related, 0)
-        ratio_from = table.family_ratio[_history_rows(history, table)[related_row]]
-        carried = estimates.e1rm_kg[related_row] * table.family_ratio[row] / np.where(ratio_from > 0, ratio_from, 1)
-        carried = np.where(sources.related >= 0, carried * np.float32(RELATED_SHARE), nothing)
-        carried_doubt = np.sqrt(estimates.uncertainty[related_row] ** 2 + np.float32(RELATED_UNCERTAINTY**2))
-    else:
-        last_load = mu = doubt = carried = np.full(row.shape, nothing)
-        last_top = last_fewest = last_sets = before_fewest = np.zeros(row.shape, dtype=np.int16)
-        last_age = np.full(row.shape, 10_000)
-        before_load, carried_doubt = np.zeros(row.shape, np.float32), np.zeros(row.shape, np.float32)
-        stalled = np.zeros(row.shape, dtype=bool)
+    count = len(slots.user)
+    dose = table.dose[slots.row]
+    load = np.full(count, np.nan, dtype=np.float32)
+    before_break = load.copy()
+    numbers = np.empty((count, 4), dtype=np.float32)
+    reason = np.where(dose == BY_BODYWEIGHT, _R["load.bodyweight"], _R["load.by_feel"]).astype(np.int8)
+    history = log.row_of[slots.user, slots.row]
 
-    older = np.where(age >= OLDER_FROM_AGE, np.float32(OLDER_SHARE), np.float32(1))
-    body = np.where(np.isnan(body_weight), np.array(UNKNOWN_BODY_WEIGHT_KG, dtype=np.float32)[sex + 1], body_weight)
-    base = body * older * np.array(LEVEL_SHARE, dtype=np.float32)[experience] * np.float32(COLD_START_SHARE)
-    cold = table.cold_start[sex + 1, row] * base
+    plain = np.flatnonzero(dose != LOADED)
+    best = np.zeros(len(plain), dtype=np.float32)
+    logged = history[plain] >= 0
+    best[logged] = log.figures[history[plain][logged], Log.TOP]
+    numbers[plain] = np.stack([slots.rep_min[plain], slots.rep_max[plain], slots.reserve[plain], best], axis=1)
 
-    maximum = np.where(np.isnan(mu), np.where(np.isnan(carried), cold, carried), mu)
-    uncertainty = np.where(np.isnan(mu), np.where(np.isnan(carried), np.float32(COLD_START_UNCERTAINTY), carried_doubt), doubt)
-    reason = np.where(np.isnan(mu), np.where(np.isnan(carried), _R["load.cold_start"], _R["load.from_related"]), _R["load.from_e1rm"])
-    middle = (rep_min + rep_max) // 2
-    share = share_by_possible_reps(middle + reserve)
-    discount = np.where(reason == _R["load.cold_start"], np.float32(1), 1 - np.float32(CAUTION_PER_UNCERTAINTY) * uncertainty)
-    wanted = (maximum * discount * share).astype(np.float32)
-    numbers = np.stack([maximum, uncertainty * 100, middle.astype(np.float32), reserve.astype(np.float32)]).astype(np.float32)
-    load = floor_to(grid, lists, wanted)
-
-    # Double progression: the last session is fresh, its load believable, its repetitions near the range, and it had straight sets.
-    sane = (last_load > 0) & (last_load * share_by_possible_reps(np.maximum(last_top, 1)) <= 600)
-    comparable = (last_top >= rep_min - 3) & (last_top <= rep_max + 3) & (last_sets >= np.minimum(2, sets))
-    double = loaded & has_log & sane & comparable & (last_age <= FRESH_DAYS)
-    if double.any():
-        missed_before = (before_load >= last_load * np.float32(0.995)) & (before_fewest > 0) & (before_fewest < rep_min)
-        decision, _ = progression.decide_double(
-            sets_done=last_sets,
-            fewest_reps=last_fewest,
-            sets=np.maximum(sets, 1),
-            rep_min=rep_min,
-            rep_max=rep_max,
-            misses_before=missed_before,
-            lifted_share=np.float32(1),
-        )
-        up = decision == progression.LOAD_UP
-        down = decision == progression.LOAD_DOWN
-        reset = stalled & ~up & ~down
-        rise = ceiling_to(grid, lists, last_load * np.float32(1 + progression.SMALLEST_STEP_SHARE))
-        one_step = ceiling_to(grid, lists, last_load + grid.step * np.float32(0.01))
-        rise = np.where(rise > last_load * np.float32(MOST_WEEKLY_RISE), one_step, rise)
-        cut = floor_to(grid, lists, last_load * np.float32(1 - progression.CUT_SHARE))
-        held = floor_to(grid, lists, last_load)
-        progressed = np.where(up, rise, np.where(down | reset, cut, held))
-        why = np.where(up, _R["progress.double.load_up"], np.where(down, _R["progress.double.load_down"], _R["progress.double.add_reps"]))
-        why = np.where(decision == progression.HOLD_MISSED, _R["progress.double.hold_missed"], why)
-        why = np.where(reset, _R["progress.stall.reset"], why)
-        load = np.where(double, progressed, load)
-        wanted = np.where(double, progressed, wanted)
-        reason = np.where(double, why, reason)
-        fourth = np.where(up, rise - last_load, np.where(reset, mu, np.where(why == _R["progress.double.add_reps"], rep_max, rep_min)))
-        first = np.where(reset, STALL_SESSIONS, last_sets)
-        for place, value in enumerate((first, last_fewest, last_load, fourth)):
-            numbers[place] = np.where(double, value, numbers[place])
-
-    # A break: cut what would have been lifted, come back over the weeks.
-    factor = layoff.load_factor(weeks_off, age)
-    broken = loaded & (weeks_off > layoff.FREE_WEEKS) & (reason != _R["load.cold_start"])
-    before_break = load
-    if broken.any():
-        reduced = floor_to(grid, lists, load * factor)
-        for place, value in enumerate((weeks_off, (1 - factor) * 100, load, reserve.astype(np.float32))):
-            numbers[place] = np.where(broken, value, numbers[place])
-        load = np.where(broken, reduced, load)
-        wanted = np.where(broken, before_break * factor, wanted)
-        reason = np.where(broken, _R["load.layoff"], reason)
-
-    too_heavy = loaded & (load > wanted * np.float32(1.12)) & (wanted > 0)
-    for place, value in enumerate((load, wanted, middle.astype(np.float32), reserve.astype(np.float32))):
-        numbers[place] = np.where(too_heavy, value, numbers[place])
-    reason = np.where(too_heavy, _R["load.lightest"], reason)
-
-    unloaded = ~loaded
-    by_body = table.dose[row] == BY_BODYWEIGHT
-    for place, figure in enumerate(np.broadcast_arrays(rep_min, rep_max, reserve, last_top)):
-        numbers[place] = np.where(unloaded, figure, numbers[place])
-    reason = np.where(unloaded, np.where(by_body, _R["load.bodyweight"], _R["load.by_feel"]), reason).astype(np.int8)
+    chosen = np.flatnonzero(dose == LOADED)
+    part = Slots(*(getattr(slots, name)[chosen] for name in Slots.__dataclass_fields__))
+    some = Grid(grid.lightest[chosen], grid.step[chosen], grid.listed[chosen])
+    found = _loaded(part, history[chosen], people, log, some, lists, table)
+    load[chosen], before_break[chosen], reason[chosen], numbers[chosen] = found
     guess = (reason == _R["load.cold_start"]) | (reason == _R["load.from_related"]) | (reason == _R["load.lightest"])
-    load = np.where(unloaded, nothing, load).astype(np.float32)
-    return np.where(unloaded, nothing, before_break).astype(np.float32), load, reason, numbers, guess.astype(np.int8)
+    return FirstLoads(load, before_break, reason, numbers, guess.astype(np.int8))
 
 
-def _history_rows(history: History, table: Movements) -> NDArray[np.int32]:
-    rows = np.full(int(table.key.max()) + 2, len(table), dtype=np.int32)
-    rows[table.key[:-1]] = np.arange(len(table), dtype=np.int32)
-    inside = (history.exercise_key >= 0) & (history.exercise_key < len(rows))
-    return rows[np.where(inside, history.exercise_key, len(rows) - 1)]
+def cold_start_kg(
+    people_body: NDArray[np.float32], age: NDArray[np.float32], experience: NDArray[np.int8], sex: NDArray[np.int8]
+) -> NDArray[np.float32]:
+    """Body weight as it counts for a first guess: times a cautious share, experience and age. Times an exercise's cold-start ratio
+    it is the maximum to start from."""
+    body = np.where(np.isnan(people_body), np.array(UNKNOWN_BODY_WEIGHT_KG, dtype=np.float32)[sex + 1], people_body)
+    older = np.where(age >= OLDER_FROM_AGE, np.float32(OLDER_SHARE), np.float32(1))
+    return (body * older * np.array(LEVEL_SHARE, dtype=np.float32)[experience] * np.float32(COLD_START_SHARE)).astype(np.float32)
+
+
+def _loaded(
+    slots: Slots, history: NDArray[np.int32], people: People, log: Log, grid: Grid, lists: LoadLists, table: Movements
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]:
+    """(load, load without a lasting break, reason, numbers) of slots whose exercise carries a load."""
+    user, row = slots.user, slots.row
+    count = len(user)
+    base = cold_start_kg(people.body_weight, people.age, people.experience, people.sex)
+    maximum = table.cold_start[people.sex[user] + 1, row] * base[user]
+    doubt = np.full(count, COLD_START_UNCERTAINTY, dtype=np.float32)
+    reason = np.full(count, _R["load.cold_start"], dtype=np.int8)
+
+    direct = np.flatnonzero(history >= 0)
+    figures = log.figures[history[direct]]
+    sure = ~np.isnan(figures[:, Log.E1RM])
+    at = direct[sure]
+    maximum[at], doubt[at], reason[at] = figures[sure, Log.E1RM], figures[sure, Log.DOUBT], _R["load.from_e1rm"]
+    open_ = np.flatnonzero((reason == _R["load.cold_start"]) & (table.family_ratio[row] > 0))
+    related = log.surest[user[open_], table.family[row[open_]]]
+    at, related = open_[related >= 0], related[related >= 0]
+    if len(at):
+        other = log.figures[related]
+        maximum[at] = other[:, Log.E1RM] * (table.family_ratio[row[at]] / other[:, Log.RATIO]) * np.float32(RELATED_SHARE)
+        doubt[at] = np.sqrt(other[:, Log.DOUBT] ** 2 + np.float32(RELATED_UNCERTAINTY**2))
+        reason[at] = _R["load.from_related"]
+
+    middle = (slots.rep_min + slots.rep_max) // 2
+    share = share_by_possible_reps(middle + slots.reserve)
+    discount = np.where(reason == _R["load.cold_start"], np.float32(1), 1 - np.float32(CAUTION_PER_UNCERTAINTY) * doubt)
+    wanted = (maximum * discount * share).astype(np.float32)
+    numbers = np.stack([maximum, doubt * 100, middle, slots.reserve], axis=1).astype(np.float32)
+    load = floor_to(grid, lists, wanted)
+    _progress(slots, direct, figures, grid, lists, load, wanted, reason, numbers)
+
+    before_break = load.copy()
+    away = np.flatnonzero((people.weeks_off[user] > layoff.FREE_WEEKS) & (reason != _R["load.cold_start"]))
+    if len(away):
+        weeks = people.weeks_off[user[away]]
+        factor = layoff.load_factor(weeks, people.age[user[away]])
+        numbers[away] = np.stack([weeks, (1 - factor) * 100, load[away], slots.reserve[away]], axis=1)
+        wanted[away] = load[away] * factor
+        load[away] = floor_to(_some(grid, away), lists, wanted[away])
+        reason[away] = _R["load.layoff"]
+
+    heavy = np.flatnonzero((load > wanted * np.float32(TOO_HEAVY)) & (wanted > 0))
+    numbers[heavy] = np.stack([load[heavy], wanted[heavy], middle[heavy], slots.reserve[heavy]], axis=1)
+    reason[heavy] = _R["load.lightest"]
+    return load, before_break, reason, numbers
+
+
+def _progress(
+    slots: Slots,
+    direct: NDArray[np.intp],
+    figures: NDArray[np.float32],
+    grid: Grid,
+    lists: LoadLists,
+    load: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    reason: NDArray[np.int8],
+    numbers: NDArray[np.float32],
+) -> None:
+    """Double progression, in place, for slots whose last session says what to lift next: fresh, straight sets, near the range.
+
+    `direct`: slots with a log of their exercise, `figures` its row each.
+    """
+    rep_min, rep_max, sets = slots.rep_min[direct], slots.rep_max[direct], np.maximum(slots.sets[direct], 1)
+    top, last = figures[:, Log.TOP], figures[:, Log.LOAD]
+    sane = (last > 0) & (last <= HIGHEST_PLAUSIBLE_KG)
+    near = (top >= rep_min - 3) & (top <= rep_max + 3) & (figures[:, Log.SETS] >= np.minimum(2, sets))
+    usable = sane & near & (figures[:, Log.AGE] <= FRESH_DAYS)
+    at, figures = direct[usable], figures[usable]
+    if not len(at):
+        return
+    rep_min, rep_max, sets = rep_min[usable], rep_max[usable], sets[usable]
+    last, fewest = figures[:, Log.LOAD], figures[:, Log.FEWEST]
+    missed_before = (
+        (figures[:, Log.LOAD_BEFORE] >= last * np.float32(SAME_LOAD))
+        & (figures[:, Log.FEWEST_BEFORE] > 0)
+        & (figures[:, Log.FEWEST_BEFORE] < rep_min)
+    )
+    decision, _ = progression.decide_double(
+        sets_done=figures[:, Log.SETS],
+        fewest_reps=fewest,
+        sets=sets,
+        rep_min=rep_min,
+        rep_max=rep_max,
+        misses_before=missed_before,
+        lifted_share=np.float32(1),
+    )
+    some = _some(grid, at)
+    up, down = decision == progression.LOAD_UP, decision == progression.LOAD_DOWN
+    reset = (figures[:, Log.STALLED] > 0) & ~up & ~down
+    next_one = ceiling_to(some, lists, last + some.step * np.float32(0.01))
+    rise = ceiling_to(some, lists, last * np.float32(1 + progression.SMALLEST_STEP_SHARE))
+    rise = np.where(rise > last * np.float32(MOST_WEEKLY_RISE), next_one, rise)
+    easy = np.clip((EASY_RPE - figures[:, Log.RPE]) * np.float32(RISE_PER_RPE), 0, progression.LARGEST_STEP_SHARE)
+    easy = np.where((figures[:, Log.RPE] >= LOWEST_TRUSTED_RPE) & (easy > 0), easy, 0).astype(np.float32)
+    rise = np.maximum(rise, floor_to(some, lists, last * (1 + easy)))
+    cut = floor_to(some, lists, last * np.float32(1 - progression.CUT_SHARE))
+    held = floor_to(some, lists, last)
+    after = np.where(up, rise, np.where(down | reset, cut, held))
+    why = np.where(up, _R["progress.double.load_up"], np.where(down, _R["progress.double.load_down"], _R["progress.double.add_reps"]))
+    why = np.where(decision == progression.HOLD_MISSED, _R["progress.double.hold_missed"], why)
+    why = np.where(reset, _R["progress.stall.reset"], why)
+    fourth = np.where(up, rise - last, np.where(why == _R["progress.double.add_reps"], rep_max, rep_min))
+    fourth = np.where(reset, figures[:, Log.E1RM], fourth)
+    first = np.where(reset, STALL_SESSIONS, figures[:, Log.SETS])
+    told = np.stack([first, fewest, last, fourth], axis=1)
+
+    # Coming back from a break: the load of before is due sooner than a step at a time, as long as nothing was missed.
+    due = floor_to(some, lists, np.minimum(figures[:, Log.BEFORE_BREAK] * figures[:, Log.RETURNING], last * np.float32(MOST_WEEKLY_RISE)))
+    back = (figures[:, Log.RETURNING] > 0) & (due > after) & (fewest >= rep_min)
+    after = np.where(back, due, after)
+    why = np.where(back, _R["progress.layoff_return"], why)
+    told[back] = np.stack([figures[:, Log.GAP], fewest, last, figures[:, Log.BEFORE_BREAK]], axis=1)[back]
+    load[at], wanted[at], reason[at], numbers[at] = after, after, why, told
+
+
+def _some(grid: Grid, at: NDArray[np.intp]) -> Grid:
+    return Grid(grid.lightest[at], grid.step[at], grid.listed[at])
 
 
 def _stalled(history: History) -> NDArray[np.bool_]:
@@ -326,55 +429,57 @@ def _stalled(history: History) -> NDArray[np.bool_]:
 
 
 def weekly_loads(
-    *,
-    first: NDArray[np.float32],
-    before_break: NDArray[np.float32],
-    reason: NDArray[np.int8],
-    phases: NDArray[np.int8],
+    first: FirstLoads,
     waves: NDArray[np.bool_],
+    phases: NDArray[np.int8],
     weeks_off: NDArray[np.float32],
     age: NDArray[np.float32],
     grid: Grid,
     lists: LoadLists,
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Four weeks' loads and reasons from the first week's; `phases` (4, users), `waves` per slot: whether the load rises weekly.
+    """(slots, 4) loads and reasons of four weeks from the first week's; `phases` (4, slots), the rest per slot.
 
-    A deload takes a tenth off the load of the week before; the week after it goes back. A rise is one to a few steps, 2-10 %.
+    `waves`: whether the load rises weekly, by one to a few steps, 2-10 %. A deload takes a tenth off and is never heavier than any
+    other week; the week after it goes back.
     """
-    loads = np.empty((4, *first.shape), dtype=np.float32)
-    why = np.empty((4, *first.shape), dtype=np.int8)
-    unloaded = np.isnan(first)
-    working = np.where(unloaded, grid.lightest, first)
-    returning = reason == _R["load.layoff"]
+    count = len(waves)
+    out = np.full((count, 4), np.nan, dtype=np.float32)
     is_deload = phases == 3
-    light = floor_to(grid, lists, np.minimum(working * np.float32(DELOAD_LOAD), working))
+    why = np.where(is_deload.T, _R["week.deload_sets"], first.reason[:, None]).astype(np.int8)
+    at = np.flatnonzero(~np.isnan(first.load))
+    some, is_deload, waves = _some(grid, at), is_deload[:, at], waves[at]
+    reason, before_break = first.reason[at], first.before_break[at]
+    working = first.load[at]
+    returning = reason == _R["load.layoff"]
+    rising, coming_back = np.flatnonzero(waves & ~returning), np.flatnonzero(returning)
+    first_factor = layoff.load_factor(weeks_off[at[coming_back]], age[at[coming_back]])
+    light = floor_to(some, lists, working * np.float32(DELOAD_LOAD))
     light = np.minimum(light, working)
-    loads[0] = np.where(is_deload[0], light, working)
-    why[0] = np.where(is_deload[0], _R["week.deload"], reason)
-    first_factor = layoff.load_factor(weeks_off, age)
-    any_wave, any_return = bool(waves.any()), bool(returning.any())
+    out[at, 0] = np.where(is_deload[0], light, working)
+    why[at, 0] = np.where(is_deload[0], _R["week.deload"], reason)
+    lightest = out[at, 0]
+    changed = bool(len(rising) or len(coming_back))
     for week in range(1, 4):
-        following, code = working, np.full(first.shape, _R["week.hold"], dtype=np.int8)
-        if any_wave:
-            target = ceiling_to(grid, lists, working * np.float32(1 + progression.SMALLEST_STEP_SHARE))
-            target = np.where(
-                target > working * np.float32(MOST_WEEKLY_RISE), ceiling_to(grid, lists, working + grid.step * np.float32(0.01)), target
-            )
-            rises = waves & ~is_deload[week] & ~is_deload[week - 1] & ~returning
-            following = np.where(rises, target, following)
-            code = np.where(rises & (target > working), _R["week.load_up"], code)
-        if any_return:
-            back = before_break * layoff.week_factor(first_factor, week)
-            back = np.maximum(floor_to(grid, lists, np.minimum(back, working * np.float32(MOST_WEEKLY_RISE))), working)
-            following = np.where(returning & ~is_deload[week], back, following)
-            code = np.where(returning & (following > working), _R["week.layoff_return"], code)
-        code = np.where(is_deload[week - 1], _R["week.after_deload"], code)
-        working = following
-        light = np.minimum(floor_to(grid, lists, working * np.float32(DELOAD_LOAD)), working)
-        light = np.minimum(light, loads[0])  # weeks that rise may end above where they began, and the deload is lighter than all
-        loads[week] = np.where(is_deload[week], light, working)
-        why[week] = np.where(is_deload[week], _R["week.deload"], code)
-    loads[:, unloaded] = np.nan
-    for week in range(4):
-        why[week] = np.where(unloaded, np.where(is_deload[week], _R["week.deload_sets"], reason), why[week])
-    return loads, why
+        code = np.where(is_deload[week - 1], _R["week.after_deload"], _R["week.hold"])
+        if len(rising):
+            grid_up, now = _some(some, rising), working[rising]
+            target = ceiling_to(grid_up, lists, now * np.float32(1 + progression.SMALLEST_STEP_SHARE))
+            one_step = ceiling_to(grid_up, lists, now + grid_up.step * np.float32(0.01))
+            target = np.where(target > now * np.float32(MOST_WEEKLY_RISE), one_step, target)
+            moves = ~is_deload[week, rising] & ~is_deload[week - 1, rising] & (target > now)
+            working = working.copy()
+            working[rising] = np.where(moves, target, now)
+            code[rising[moves]] = _R["week.load_up"]
+        if len(coming_back):
+            now = working[coming_back]
+            due = before_break[coming_back] * layoff.week_factor(first_factor, week)
+            due = floor_to(_some(some, coming_back), lists, np.minimum(due, now * np.float32(MOST_WEEKLY_RISE)))
+            moves = ~is_deload[week, coming_back] & (due > now)
+            working = working.copy()
+            working[coming_back] = np.where(moves, due, now)
+            code[coming_back[moves]] = _R["week.layoff_return"]
+        if changed:
+            light = np.minimum(floor_to(some, lists, working * np.float32(DELOAD_LOAD)), lightest)
+        out[at, week] = np.where(is_deload[week], np.minimum(light, lightest), working)
+        why[at, week] = np.where(is_deload[week], _R["week.deload"], code)
+    return out, why

@@ -31,6 +31,8 @@ COMPOUND_NEEDS: Final = frozenset(
 )
 CANDIDATES: Final = 8
 """Best exercises kept per need: what remains when a user dislikes some of them."""
+FIRST_SHARE: Final = 0.8
+"""Share of an assumed maximum that a first load may reach: ten repetitions with some in reserve take about two thirds."""
 BARS: Final[dict[Equipment, tuple[float, float]]] = {
     Equipment.BARBELL: (BAR_KG, BAR_LB),
     Equipment.TRAP_BAR: (25.0, 55.0),
@@ -188,11 +190,15 @@ def candidates(
     equipment: NDArray[np.uint32],
     caution: NDArray[np.uint16],
     avoid: NDArray[np.uint16],
+    sex: NDArray[np.int8],
+    start_kg: NDArray[np.float32],
 ) -> Candidates:
     """Rank the exercises of each need for s kinds of users, one entry per kind in every array.
 
     Allowed: all that it requires is at hand; nothing in an area to avoid, nothing tagged "avoid" in an area that wants caution.
-    Ranked by the catalogue's priority, less what the area to be careful with, the goal and the experience speak against.
+    Ranked by the catalogue's priority, less what the area to be careful with, the goal and the experience speak against, and
+    far behind where the lightest load is likely too heavy to start with: `start_kg` times an exercise's cold-start ratio is the
+    maximum that somebody without a log is assumed to have.
     """
     kinds = len(goal)
     rows = len(table) + 1
@@ -202,6 +208,9 @@ def candidates(
     allowed[-1] = False
     fit = _fit_table(table)[goal.astype(np.intp) * len(LEVELS) + experience].T  # (rows, kinds)
     careful = ((table.caution[:, None] & caution[None, :]) != 0) * np.int16(25)
+    assumed = table.cold_start[sex + 1].T * start_kg[None, :]
+    too_heavy = (table.dose == LOADED)[:, None] & (table.lightest_kg[:, None] > assumed * np.float32(FIRST_SHARE))
+    careful = careful + too_heavy * np.int16(60)
     score = (fit - careful).astype(np.int32) * 1024 + (1023 - np.arange(rows, dtype=np.int32))[:, None]
     best = np.full((len(Need), CANDIDATES, kinds), rows - 1, dtype=np.int16)
     unlimited = np.full((len(Need), kinds), rows - 1, dtype=np.int16)

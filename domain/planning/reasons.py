@@ -76,6 +76,15 @@ _LIST: Final = (
         },
     ),
     Reason(
+        7,
+        "progress.layoff_return",
+        ("weeks_off", "reps", "load_kg", "before_kg"),
+        {
+            "en": "Back after {weeks_off} weeks off and nothing missed at {load}: a larger step towards the {before} of before.",
+            "de": "Zurück nach {weeks_off} Wochen Pause, nichts verfehlt mit {load}: ein größerer Schritt zu den {before} von vorher.",
+        },
+    ),
+    Reason(
         10,
         "load.from_e1rm",
         ("e1rm_kg", "uncertainty_pct", "reps", "reserve"),
