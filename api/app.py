@@ -22,13 +22,15 @@ from api import errors
 from api.auth import Verifier
 from api.fast_lane import FastLane, Precomputed
 from api.guard import Guard
+from api.onboarding import EventWriter
 from api.payloads import PayloadReader
 from api.plan_jobs import JobChanges
 from api.postgres import Database
-from api.routes import health, plan_requests, records, summary
+from api.routes import health, onboarding, plan_requests, records, summary
 from api.settings import Settings, load_settings
+from api.tracing import Tracing, exporting, is_wanted
 
-ROUTERS: Final[Sequence[APIRouter]] = (summary.router, records.router, plan_requests.router, health.router)
+ROUTERS: Final[Sequence[APIRouter]] = (summary.router, records.router, plan_requests.router, onboarding.router, health.router)
 FAST: Final[Sequence[Precomputed]] = (summary.FAST, records.FAST)
 
 DESCRIPTION: Final = """
@@ -50,6 +52,7 @@ class Application(FastAPI):
         self._front: Any = guard
         if settings.fast_lane:
             self._front = FastLane(guard, verifier, reader, FAST, header_bytes=settings.header_bytes)
+        self._front = self.state.tracing.around(self._front, [route for router in ROUTERS for route in router.routes])
 
     def openapi(self) -> dict[str, Any]:
         """The document, with the shape that every error has."""
@@ -97,6 +100,8 @@ def create_app(settings: Settings | None = None) -> Application:
     application.state.reader = reader
     application.state.database = database
     application.state.job_changes = job_changes
+    application.state.event_writer = EventWriter(database)
+    application.state.tracing = Tracing(exporting() if is_wanted() else None)
     if settings.cors_origins:
         application.add_middleware(
             CORSMiddleware,
@@ -115,19 +120,20 @@ def create_app(settings: Settings | None = None) -> Application:
 
 @asynccontextmanager
 async def lifespan(
-    _: FastAPI, *, verifier: Verifier, reader: PayloadReader, database: Database, job_changes: JobChanges
+    application: FastAPI, *, verifier: Verifier, reader: PayloadReader, database: Database, job_changes: JobChanges
 ) -> AsyncIterator[None]:
     """Owns what runs beside requests: the keys' watch, the payload reader, the listener for plan jobs, the pool."""
     watch = asyncio.create_task(verifier.ring.watch())
     await reader.start()
     try:
-        async with job_changes.running():
+        async with job_changes.running(), application.state.event_writer.running():
             yield
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         await reader.close()
         await database.close()
+        application.state.tracing.close()
 
 
 def operation_id(route: APIRoute) -> str:

@@ -55,7 +55,7 @@ with
             sum(errors)::int as errors,
             sum(skips)::int as skips,
             max({{ onboarding_stamp("last_error_at") }} || last_error_code) as last_error,
-            max({{ onboarding_stamp("last_event_at") }} || trace_id) as last_trace
+            max({{ onboarding_stamp("traced_at") }} || trace_id) as last_trace
         from steps
         group by person_key, flow, flow_version
     ),

@@ -183,7 +183,8 @@ select
     extract(epoch from steps.done_at - steps.reached_at)::double precision as seconds_in_step,
     extract(epoch from steps.done_at - steps.ready_at)::double precision as seconds_from_previous,
     extract(epoch from steps.done_at - steps.entered_at)::double precision as seconds_from_entry,
-    {{ onboarding_stamped_text("steps.last_trace") }} as trace_id
+    {{ onboarding_stamped_text("steps.last_trace") }} as trace_id,
+    {{ onboarding_stamped_at("steps.last_trace") }} as traced_at
 from steps
 join flow_steps on flow_steps.flow_key = steps.flow_key and flow_steps.position = steps.position
 cross join as_of
