@@ -110,3 +110,6 @@ from slid
 union all
 select 'person', null, null, null, person_key
 from ({{ onboarding_changes() }}) as journeys
+union all
+select 'usage', user_key, null, null, null
+from ({{ usage_changes() }}) as openings

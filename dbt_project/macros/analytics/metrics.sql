@@ -1,0 +1,87 @@
+{#- The metrics as models/marts/analytics/_metrics.yml defines them: computed, never repeated. -#}
+{% macro metrics() %}
+    {%- if not execute -%} {{ return([]) }} {%- endif -%}
+    {{ return(graph.nodes['model.' ~ project_name ~ '.kpi_daily'].config.meta.metrics) }}
+{% endmacro %}
+
+
+{#- Rows (day_on, metric, value, numerator, denominator) of one metric for each day of the CTE `days`. -#}
+{% macro metric_rows(metric) %}
+    {%- if metric.kind in ('users', 'share_of_users') %}
+    select
+        counted.day_on,
+        '{{ metric.name }}' as metric,
+        {% if metric.kind == 'users' %} counted.users::double precision {% else %} counted.users / nullif(base.users, 0)::double precision {% endif %} as value,
+        counted.users::double precision as numerator,
+        {% if metric.kind == 'users' %} counted.users::double precision {% else %} base.users::double precision {% endif %} as denominator
+    from ({{ users_in_window(metric.numerator, metric.window_days) }}) as counted
+    {%- if metric.kind == 'share_of_users' %}
+    join ({{ users_in_window(metric.denominator, metric.window_days) }}) as base on base.day_on = counted.day_on
+    {%- endif %}
+    {%- elif metric.kind == 'ratio' %}
+    select
+        days.day_on,
+        '{{ metric.name }}' as metric,
+        sum(parts.numerator) / nullif(sum(parts.denominator), 0)::double precision as value,
+        coalesce(sum(parts.numerator), 0)::double precision as numerator,
+        coalesce(sum(parts.denominator), 0)::double precision as denominator
+    from days
+    left join (
+        {%- for part in metric.parts %}
+        select {{ part.day }} as day_on, {{ part.numerator }} as numerator, {{ part.denominator }} as denominator
+        from {{ ref(part.mart) }}
+        where {{ part.where }}
+        group by 1
+        {%- if not loop.last %}
+        union all
+        {%- endif %}
+        {%- endfor %}
+    ) as parts on parts.day_on between days.day_on - {{ metric.window_days - 1 }} and days.day_on
+    group by days.day_on
+    {%- elif metric.kind == 'latency' %}
+    select
+        day_on,
+        '{{ metric.name }}' as metric,
+        marts.histogram_quantile(buckets, {{ metric.quantile }}) as value,
+        coalesce((
+            select sum(bucket.requests)
+            from unnest(buckets) with ordinality as bucket (requests, number)
+            where (marts.latency_bounds_ms())[bucket.number] <= {{ metric.target if metric.target is defined else "'Infinity'" }}
+        ), 0)::double precision as numerator,
+        coalesce((select sum(requests) from unnest(buckets) as requests), 0)::double precision as denominator
+    from (
+        select days.day_on, marts.sum_buckets(daily.buckets) as buckets
+        from days
+        left join {{ ref(metric.mart) }} as daily
+            on daily.day_on between days.day_on - {{ metric.window_days - 1 }} and days.day_on
+            {%- if metric.where is defined %} and {{ metric.where }} {%- endif %}
+        group by days.day_on
+    ) as windows
+    {%- else -%}
+        {{ exceptions.raise_compiler_error('Metric ' ~ metric.name ~ ': kind ' ~ metric.kind ~ ' is unknown; _metrics.yml lists the kinds.') }}
+    {%- endif %}
+{% endmacro %}
+
+
+{#-
+  Distinct users with a day in each window, in one pass: a user's day opens a stretch that ends `window` days later or where the next
+  one begins, and the number on a day is what was opened minus what was closed before it.
+-#}
+{% macro users_in_window(condition, window) %}
+        select days.day_on, coalesce(sum(sum(steps.change)) over (order by days.day_on), 0)::bigint as users
+        from days
+        left join (
+            select greatest(step.day_on, bounds.first_on) as day_on, sum(step.change) as change
+            from (
+                select local_date, lead(local_date) over (partition by user_key order by local_date) as next_on
+                from {{ ref("user_activity_days") }}
+                where ({{ condition }}) and local_date <= {{ today_on() }} and local_date > {{ today_on() }} - 400 - {{ window }}
+            ) as active
+            cross join lateral (
+                values (active.local_date, 1), (least(coalesce(active.next_on, 'infinity'::date), active.local_date + {{ window }}), -1)
+            ) as step (day_on, change)
+            cross join (select min(day_on) as first_on from days) as bounds
+            group by 1
+        ) as steps on steps.day_on = days.day_on
+        group by days.day_on
+{%- endmacro %}

@@ -1,0 +1,13 @@
+-- Whether an answer counts for the promises: the app's resources do; health checks, metrics and calls that were asked to wait don't.
+select
+    minute,
+    method,
+    route,
+    status,
+    requests,
+    total_ms,
+    max_ms,
+    buckets,
+    (route like '/api/%' or route in ('/generate', '/status/{jobId}')) and route not like '% (waiting)' as is_promised
+from {{ source("ops", "api_latency") }}
+where minute <= {{ as_of() }}
