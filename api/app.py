@@ -22,15 +22,24 @@ from api import errors
 from api.auth import Verifier
 from api.fast_lane import FastLane, Precomputed
 from api.guard import Guard
+from api.metrics import Metrics
 from api.onboarding import EventWriter
 from api.payloads import PayloadReader
 from api.plan_jobs import JobChanges
 from api.postgres import Database
-from api.routes import health, onboarding, plan_requests, records, summary
+from api.routes import health, metrics, onboarding, plan_requests, readiness, records, summary
 from api.settings import Settings, load_settings
 from api.tracing import Tracing, exporting, is_wanted
 
-ROUTERS: Final[Sequence[APIRouter]] = (summary.router, records.router, plan_requests.router, onboarding.router, health.router)
+ROUTERS: Final[Sequence[APIRouter]] = (
+    summary.router,
+    records.router,
+    plan_requests.router,
+    onboarding.router,
+    readiness.router,
+    metrics.router,
+    health.router,
+)
 FAST: Final[Sequence[Precomputed]] = (summary.FAST, records.FAST)
 
 DESCRIPTION: Final = """
@@ -52,7 +61,9 @@ class Application(FastAPI):
         self._front: Any = guard
         if settings.fast_lane:
             self._front = FastLane(guard, verifier, reader, FAST, header_bytes=settings.header_bytes)
-        self._front = self.state.tracing.around(self._front, [route for router in ROUTERS for route in router.routes])
+        routes = [route for router in ROUTERS for route in router.routes]
+        self._front = self.state.tracing.around(self._front, routes)
+        self._front = self.state.metrics.around(self._front, routes)
 
     def openapi(self) -> dict[str, Any]:
         """The document, with the shape that every error has."""
@@ -101,6 +112,7 @@ def create_app(settings: Settings | None = None) -> Application:
     application.state.database = database
     application.state.job_changes = job_changes
     application.state.event_writer = EventWriter(database)
+    application.state.metrics = Metrics(database)
     application.state.tracing = Tracing(exporting() if is_wanted() else None)
     if settings.cors_origins:
         application.add_middleware(
@@ -126,7 +138,7 @@ async def lifespan(
     watch = asyncio.create_task(verifier.ring.watch())
     await reader.start()
     try:
-        async with job_changes.running(), application.state.event_writer.running():
+        async with job_changes.running(), application.state.event_writer.running(), application.state.metrics.running():
             yield
     finally:
         watch.cancel()
