@@ -118,9 +118,7 @@ def _begin_bulk(connection: psycopg.Connection) -> list[tuple[str, str]] | None:
 def _end_bulk(connection: psycopg.Connection, keys: list[tuple[str, str]]) -> None:
     connection.execute("alter table app.workout_sets enable trigger stamp_workout_on_insert")
     for name, definition in keys:
-        connection.execute(
-            sql.SQL("alter table app.workout_sets add constraint {} ").format(sql.Identifier(name)) + sql.SQL(definition)  # type: ignore[arg-type]
-        )
+        connection.execute(sql.SQL("alter table app.workout_sets add constraint {} ").format(sql.Identifier(name)) + sql.SQL(definition))
 
 
 def _ahead(blocks: Iterable[Population]) -> Iterator[Population]:

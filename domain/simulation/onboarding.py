@@ -167,7 +167,7 @@ def walk(people: People, period: Period, *, have_account: bool) -> tuple[Journey
     pauses[:, 0] = False
     pause_hours = np.minimum(np.exp(2.6 + 1.5 * normal(then(draw, 11))), 24 * 25)
     gap[:, :, 0] += np.where(pauses, pause_hours * 3600, 0)
-    spans = np.where(exists, (gap * 1000).astype(np.int64) * 1000, 0).reshape(count, -1)
+    spans = np.where(exists, (gap * 1000).astype(np.int64) * 1000, 0).reshape(count, steps * _SLOTS)
     elapsed = np.cumsum(spans, axis=1).reshape(count, steps, _SLOTS)
     origin = people.instant - elapsed[:, ACCOUNT, -1] if have_account else people.instant
     at = origin[:, None, None] + elapsed  # true time of each event

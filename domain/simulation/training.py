@@ -113,7 +113,7 @@ def plan_calendar(people: People, traits: Traits, journeys: Journeys, period: Pe
     on &= np.where(planned, luck < traits.steadiness[:, None], luck < 0.04)
     window = then(person[:, None], 415, np.maximum(since, 0) // BREAK_WINDOW)
     begins = uniform(then(window, 0)) * (BREAK_WINDOW - 20)
-    lasts = np.where(uniform(then(window, 1)) < 0.55, np.minimum(8 * np.exp(0.75 * normal(then(window, 2))), 75), 0)
+    lasts = np.where(uniform(then(window, 1)) < 0.55, np.minimum(11 * np.exp(0.7 * normal(then(window, 2))), 75), 0)
     within = np.maximum(since, 0) % BREAK_WINDOW
     on &= ~((within >= begins) & (within < begins + lasts)) | people.is_named[:, None]
 
@@ -242,7 +242,7 @@ def _lift(
     wished = known / (1 + (lowest + spare) / 30)
     barbell = of_exercise("equipment", "") == Equipment.BARBELL
     bar = np.where(pounds, 45.0, 20.0)
-    least = np.where(barbell & is_compound, bar, np.where(barbell, bar / 2, step))
+    least = np.where(barbell & is_compound, bar, np.where(barbell, np.where(pounds, 25.0, 10.0), step))
     safe_step = np.where(step > 0, step, 1.0)
     load = np.maximum(np.rint(wished / unit / safe_step) * step, least) * unit
     by_load = external & (step > 0) & (ratio > 0)
@@ -263,7 +263,8 @@ def _lift(
 
     # Sets per exercise: warm-ups ahead of heavy compound lifts, then working sets.
     cardio = by_seconds & (of_exercise("equipment", "") == Equipment.CARDIO_MACHINE)
-    warms = by_load & by_reps & is_compound & (slot < 2) & (uniform(then(people.bits, 427)) < 0.75)[user]
+    # Below three steps a lighter set would round to the same load.
+    warms = by_load & by_reps & is_compound & (load >= 2.99 * step * unit) & (slot < 2) & (uniform(then(people.bits, 427)) < 0.75)[user]
     warm_up_sets = np.where(warms, np.where(load >= 2.2 * least * unit, 3, np.where(load > 1.4 * least * unit, 2, 0)), 0)
     working_sets = np.where(cardio, 1, np.where(slot == 0, 3 + below(then(habit, 5), 3), 2 + below(then(habit, 5), 3)))
     working_sets = np.maximum(working_sets - (uniform(then(bits, 2)) < 0.08), 1)
@@ -288,7 +289,6 @@ def _lift(
     share = np.where(drops, 0.72, share)
     lightened = np.maximum(np.rint(weight[of] * share / unit[of] / safe_step[of]) * step[of], least[of]) * unit[of]
     set_weight = np.where(share != 1.0, lightened, weight[of])
-    # Without a warm-up below the load there is none: the same load again would be a working set.
     capacity = today[of] * 0.985 ** np.maximum(turn, 0) * np.exp(0.01 * normal(then(set_bits, 2)))
     possible = 30 * (capacity / np.maximum(set_weight, 0.1) - 1)
     possible = np.where(by_load[of], possible, body_capacity[of] * 0.9 ** np.maximum(turn, 0) - np.where(added[of] > 0, 8, 0))
