@@ -35,13 +35,13 @@ def then(bits: Bits, *indices: Any) -> Bits:
 
 def uniform(bits: Bits) -> NDArray[np.float64]:
     """Numbers in [0, 1)."""
-    return (bits >> np.uint64(11)) * 2.0**-53
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def normal(bits: Bits) -> NDArray[np.float64]:
     """Numbers of mean 0 and deviation 1, never beyond ±3.47: the sum of four uniform 16-bit lanes."""
     lanes = np.ascontiguousarray(bits).view(np.uint16).reshape(*bits.shape, 4)
-    return (lanes.sum(axis=-1, dtype=np.int64) - 131070.0) / (65536.0 * (4 / 12) ** 0.5)
+    return (lanes.sum(axis=-1, dtype=np.float64) - 131070.0) / (65536.0 * (4 / 12) ** 0.5)
 
 
 def choose(bits: Bits, weights: Any) -> NDArray[np.intp]:

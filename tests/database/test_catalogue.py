@@ -1,40 +1,64 @@
-"""The exercise catalogue in the database says what its file says."""
+"""Publishing the exercise catalogue."""
 
 from database.catalogue import publish_catalogue
-from domain.exercises.catalogue import load_catalogue, split_list
+from domain.exercises.catalogue import load_frame, split_list
 from tests.conftest import Database
 
 
-def test_publishing_the_catalogue_twice_touches_no_row(database: Database) -> None:
+def test_the_published_catalogue_is_the_file(database: Database) -> None:
     with database.connect() as connection:
-        count = publish_catalogue(connection)
-        before = connection.execute("select exercise_key, xmin::text from app.exercises order by 1").fetchall()
-        assert publish_catalogue(connection) == count == len(before) == len(load_catalogue().frame)
-        assert connection.execute("select exercise_key, xmin::text from app.exercises order by 1").fetchall() == before
-
-
-def test_a_change_of_the_file_reaches_only_its_own_rows(database: Database) -> None:
-    with database.connect() as connection:
-        publish_catalogue(connection)
-        key = connection.execute("select min(exercise_key) from app.exercises").fetchone()
-        assert key is not None
-        connection.execute("update app.exercises set primary_muscles = '{neck}', name = 'Old name' where exercise_key = %s", [key[0]])
-        before = dict(connection.execute("select exercise_key, xmin::text from app.exercises").fetchall())
-        publish_catalogue(connection)
-        after = dict(connection.execute("select exercise_key, xmin::text from app.exercises").fetchall())
-        assert {changed for changed in after if after[changed] != before[changed]} == {key[0]}
-
-
-def test_the_rows_say_what_the_file_says(database: Database) -> None:
-    frame = load_catalogue().frame.set_index("exercise_key")
-    with database.connect() as connection:
-        publish_catalogue(connection)
-        rows = connection.execute(
-            "select exercise_key, exercise_id, name, equipment, primary_muscles, secondary_muscles, load_type from app.exercises where user_key is null"
+        assert publish_catalogue(connection) == len(load_frame())
+        stored = connection.execute(
+            "select exercise_key, exercise_id, name, movement_pattern, coalesce(equipment, ''), primary_muscles, secondary_muscles, load_type,"
+            " measured_in, user_key from app.exercises order by exercise_key"
         ).fetchall()
-    assert {row[0] for row in rows} == set(frame.index)
-    for key, exercise_id, name, equipment, primary, secondary, load_type in rows:
-        exercise = frame.loc[key]
-        assert (exercise_id, name, equipment or "", load_type) == tuple(exercise[["exercise_id", "name", "equipment", "load_type"]])
-        assert primary == split_list(exercise["primary_muscles"])
-        assert secondary == split_list(exercise["secondary_muscles"])
+    expected = [
+        (
+            row["exercise_key"],
+            row["exercise_id"],
+            row["name"],
+            row["movement_pattern"],
+            row["equipment"],
+            split_list(row["primary_muscles"]),
+            split_list(row["secondary_muscles"]),
+            row["load_type"],
+            row["measured_in"],
+            None,
+        )
+        for row in load_frame().sort_values("exercise_key").to_dict("records")
+    ]
+    assert stored == expected
+
+
+def test_publishing_again_leaves_no_trace(database: Database) -> None:
+    with database.connect() as connection:
+        publish_catalogue(connection)
+        before = connection.execute("select exercise_key, xid::text, ctid::text from app.exercises order by 1").fetchall()
+        publish_catalogue(connection)
+        assert connection.execute("select exercise_key, xid::text, ctid::text from app.exercises order by 1").fetchall() == before
+
+
+def test_only_what_differs_is_written(database: Database) -> None:
+    with database.connect() as connection:
+        publish_catalogue(connection)
+        connection.execute("update app.exercises set name = 'Squatting', equipment = null, primary_muscles = '{}' where exercise_key = 1")
+        before = dict(connection.execute("select exercise_key, xid::text from app.exercises").fetchall())
+        publish_catalogue(connection)
+        after = dict(connection.execute("select exercise_key, xid::text from app.exercises").fetchall())
+        assert {key for key in after if after[key] != before[key]} == {1}
+        assert connection.execute("select name, equipment from app.exercises where exercise_key = 1").fetchone() == (
+            "Squat (Barbell)",
+            "barbell",
+        )
+
+
+def test_custom_exercises_and_exercises_that_left_the_file_stay(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("insert into app.users (user_id) values ('ann')")
+        connection.execute(
+            "insert into app.exercises (exercise_id, user_key, name) select 'mine', user_key, 'Squat (Barbell)' from app.users"
+        )
+        connection.execute("insert into app.exercises (exercise_key, exercise_id, name) values (99999, 'gone', 'Gone')")
+        publish_catalogue(connection)
+        assert connection.execute("select exercise_key > 100000 from app.exercises where exercise_id = 'mine'").fetchone() == (True,)
+        assert connection.execute("select count(*) from app.exercises where exercise_key = 99999").fetchone() == (1,)
