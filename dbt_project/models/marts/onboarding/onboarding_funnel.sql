@@ -1,43 +1,67 @@
 {{
     config(
         materialized="materialized_view",
-        indexes=[{"columns": ["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position"], "unique": true}],
+        indexes=[
+            {
+                "columns": ["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position"],
+                "unique": true,
+            }
+        ],
         source_version=version_of(["onboarding_funnel_cells", "onboarding_error_cells"]),
         audits=[
-            {"name": "reached is next, dropped or in progress", "sql": "select flow, grain, cohort_on, segment, position from (select *, lead(reached, 1, completed) over (partition by flow, flow_version, grain, cohort_on, segment_by, segment order by position) as next from {relation} where is_required) steps where reached <> next + dropped + in_progress"},
-            {"name": "required counts never rise", "sql": "select flow, grain, cohort_on, segment, position from (select *, lag(completed) over (partition by flow, flow_version, grain, cohort_on, segment_by, segment order by position) as before from {relation} where is_required) steps where completed > reached or reached > coalesce(before, entered)"},
-            {"name": "times lie in the window", "sql": "select flow, cohort_on, segment, position from {relation} where p25_seconds < 0 or p95_seconds > window_seconds"},
+            {
+                "name": "reached is next, dropped or in progress",
+                "sql": "select flow, grain, cohort_on, segment, position from (select *, lead(reached, 1, completed) over (partition by flow, flow_version, grain, cohort_on, segment_by, segment order by position) as next from {relation} where is_required) steps where reached <> next + dropped + in_progress",
+            },
+            {
+                "name": "required counts never rise",
+                "sql": "select flow, grain, cohort_on, segment, position from (select *, lag(completed) over (partition by flow, flow_version, grain, cohort_on, segment_by, segment order by position) as before from {relation} where is_required) steps where completed > reached or reached > coalesce(before, entered)",
+            },
+            {
+                "name": "times lie in the window",
+                "sql": "select flow, cohort_on, segment, position from {relation} where p25_seconds < 0 or p95_seconds > window_seconds",
+            },
         ],
     )
 }}
 with
-    cells as (
-        select * from {{ ref("onboarding_funnel_cells") }}
-    ),
+    cells as (select * from {{ ref("onboarding_funnel_cells") }}),
 
     top_errors as (
-        select distinct on (flow, flow_version, grain, cohort_on, segment_by, segment, position)
-            flow, flow_version, grain, cohort_on, segment_by, segment, position, error_code as top_error, users as top_error_users
+        select distinct
+            on (flow, flow_version, grain, cohort_on, segment_by, segment, position)
+            flow,
+            flow_version,
+            grain,
+            cohort_on,
+            segment_by,
+            segment,
+            position,
+            error_code as top_error,
+            users as top_error_users
         from {{ ref("onboarding_error_cells") }}
-        order by flow, flow_version, grain, cohort_on, segment_by, segment, position, users desc, blocked desc, error_code
+        order by
+            flow, flow_version, grain, cohort_on, segment_by, segment, position, users desc, blocked desc, error_code
     ),
 
     -- Against an optional step a rate would mean nothing: the denominator is the required step before.
     based as (
-        select
-            cells.*,
-            coalesce(previous.mature_completed, cells.mature_entered) as mature_previous
+        select cells.*, coalesce(previous.mature_completed, cells.mature_entered) as mature_previous
         from cells
-        join {{ ref("onboarding_flow_steps") }} as flow_steps
-            on flow_steps.flow = cells.flow and flow_steps.flow_version = cells.flow_version and flow_steps.position = cells.position
-        left join cells as previous
+        join
+            {{ ref("onboarding_flow_steps") }} as flow_steps
+            on flow_steps.flow = cells.flow
+            and flow_steps.flow_version = cells.flow_version
+            and flow_steps.position = cells.position
+        left join
+            cells as previous
             on previous.flow = cells.flow
             and previous.flow_version = cells.flow_version
             and previous.grain = cells.grain
             and previous.cohort_on = cells.cohort_on
             and previous.segment_by = cells.segment_by
             and previous.segment = cells.segment
-            and previous.position = flow_steps.previous_required_position
+            and previous.position = cells.previous_required_position
     ),
 
     rated as (
@@ -46,6 +70,26 @@ with
             mature_completed / nullif(mature_entered, 0)::double precision as conversion_from_start,
             mature_completed / nullif(mature_previous, 0)::double precision as conversion_from_previous
         from based
+    ),
+
+    -- The cohort of the period before, where there was one. A window, because a join of all cells with themselves on
+    -- seven columns is
+    -- estimated at one row and then done by nested loops.
+    compared as (
+        select
+            *,
+            case when is_next then lag(conversion_from_start) over cohorts end as conversion_from_start_before,
+            case when is_next then lag(conversion_from_previous) over cohorts end as conversion_from_previous_before
+        from
+            (
+                select *, lag(cohort_on) over cohorts = cohort_on - case grain when 'day' then 1 else 7 end as is_next
+                from rated
+                window
+                    cohorts as (
+                        partition by flow, flow_version, grain, segment_by, segment, position order by cohort_on
+                    )
+            ) as neighbours
+        window cohorts as (partition by flow, flow_version, grain, segment_by, segment, position order by cohort_on)
     )
 
 select
@@ -74,8 +118,8 @@ select
     rated.conversion_from_previous,
     {{ wilson_bound("rated.mature_completed", "rated.mature_previous", "-") }} as conversion_from_previous_low,
     {{ wilson_bound("rated.mature_completed", "rated.mature_previous", "+") }} as conversion_from_previous_high,
-    rated.conversion_from_start - before.conversion_from_start as conversion_from_start_change,
-    rated.conversion_from_previous - before.conversion_from_previous as conversion_from_previous_change,
+    rated.conversion_from_start - rated.conversion_from_start_before as conversion_from_start_change,
+    rated.conversion_from_previous - rated.conversion_from_previous_before as conversion_from_previous_change,
     rated.average_seconds,
     rated.p25_seconds,
     rated.median_seconds,
@@ -89,16 +133,9 @@ select
     coalesce(top_errors.top_error_users, 0) as top_error_users,
     rated.window_seconds,
     max(rated.last_event_at) over (partition by rated.flow, rated.flow_version) as data_through
-from rated
-left join rated as before
-    on before.flow = rated.flow
-    and before.flow_version = rated.flow_version
-    and before.grain = rated.grain
-    and before.cohort_on = rated.cohort_on - case rated.grain when 'day' then 1 else 7 end
-    and before.segment_by = rated.segment_by
-    and before.segment = rated.segment
-    and before.position = rated.position
-left join top_errors
+from compared as rated
+left join
+    top_errors
     on top_errors.flow = rated.flow
     and top_errors.flow_version = rated.flow_version
     and top_errors.grain = rated.grain
