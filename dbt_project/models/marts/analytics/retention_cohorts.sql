@@ -15,6 +15,7 @@ with
             users.user_key,
             users.signed_up_on,
             users.cohort_week_on,
+            (clock.as_of at time zone zones.time_zone)::date as today_on,
             ((clock.as_of at time zone zones.time_zone)::date - users.signed_up_on) / 7 - 1 as last_week
         from {{ ref("users") }} as users
         join {{ ref("user_zones") }} as zones on zones.user_key = users.user_key
@@ -30,7 +31,7 @@ with
             bool_or(days.workouts > 0) as is_trained
         from people
         join {{ ref("user_activity_days") }} as days on days.user_key = people.user_key
-        where days.local_date between people.signed_up_on and people.signed_up_on + 7 * (people.last_week + 2) - 1
+        where days.local_date between people.signed_up_on and people.today_on
         group by people.user_key, people.cohort_week_on, people.last_week, (days.local_date - people.signed_up_on) / 7
     ),
 
