@@ -29,6 +29,8 @@ def bootstrap(admin_url: str, *, database: str, passwords: Mapping[Role, str], s
         _ensure_database(connection, database, Role.OWNER)
         if storage_database:
             _ensure_database(connection, storage_database, Role.PIPELINE)
+            # Dagster writes an event at a time, each its own commit; after a crash the last half second of its history may be missing.
+            connection.execute(sql.SQL("alter database {} set synchronous_commit = off").format(sql.Identifier(storage_database)))
     return {role: url_for(admin_url, role=role, password=passwords[role], database=database) for role in Role}
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,8 +48,13 @@ def dbt_project() -> "DbtProject":
     return DbtProject(DBT_PROJECT, target_path=target_folder(), profiles_dir=DBT_PROJECT)
 
 
-def prepare_manifest() -> None:
-    """Run `dbt parse` unless the manifest is that of these very files; processes that start together wait for one parse."""
+def prepare_manifest(owner_url: str | None = None) -> None:
+    """Run `dbt parse` unless the manifest is that of these very files; processes that start together wait for one parse.
+
+    With the same connection as later builds have, they can go on from this parse instead of repeating it (dbt compares profiles).
+    """
+    owner_url = owner_url or os.environ.get("MESOCYCLE_OWNER_URL")
+    environment = dbt_environment(owner_url) if owner_url else {}
     target = target_folder()
     target.mkdir(parents=True, exist_ok=True)
     with (target / "manifest.lock").open("w") as lock:
@@ -59,11 +65,26 @@ def prepare_manifest() -> None:
         dbt = Path(sys.executable).parent / "dbt"
         command = [dbt, "--quiet", "parse", "--project-dir", DBT_PROJECT, "--profiles-dir", DBT_PROJECT, "--target-path", target]
         result = subprocess.run(
-            [*map(str, command), "--log-path", str(target)], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            [*map(str, command), "--log-path", str(target)],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if result.returncode:
             raise ManifestFailed(f"dbt parse failed:\n{result.stdout}{result.stderr}")
         stamp.write_text(digest)
+
+
+def build_folder() -> Path:
+    """Where a build writes its artefacts. Builds run one after another, so one folder serves them all; it begins with the last parse."""
+    folder = target_folder() / "build"
+    folder.mkdir(parents=True, exist_ok=True)
+    parsed = target_folder() / "partial_parse.msgpack"
+    if parsed.exists():
+        shutil.copy(parsed, folder / parsed.name)
+    return folder
 
 
 def project_digest() -> str:

@@ -1,10 +1,13 @@
 """Runs the `refresh` job in this process and shows how far it is; the run appears in the Dagster UI like any other."""
 
+import contextlib
+import sys
 import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -26,8 +29,12 @@ class RefreshResult:
     failures: Sequence[str]
 
 
-def refresh(*, as_of: datetime | None, full: bool, plans: bool, console: Console) -> RefreshResult:
-    """Bring everything up to date now. Needs the platform's environment (DAGSTER_HOME and the database URLs)."""
+def refresh(*, as_of: datetime | None, full: bool, plans: bool, log_file: Path) -> RefreshResult:
+    """Bring everything up to date now. Needs the platform's environment (DAGSTER_HOME and the database URLs).
+
+    Shows its progress on standard output; what Dagster and dbt say goes to `log_file`.
+    """
+    console = Console(file=sys.stdout, highlight=False)  # named, because sys.stdout is another file while the job runs
     tags = {}
     if as_of is not None:
         tags[AS_OF_TAG] = as_of.isoformat()
@@ -36,13 +43,14 @@ def refresh(*, as_of: datetime | None, full: bool, plans: bool, console: Console
     with console.status("Loading the assets"):
         job = defs().resolve_job_def(REFRESH_JOB if plans else MARTS_JOB)
     run_id = str(uuid.uuid4())
-    total = len(job.asset_layer.executable_asset_keys & job.asset_layer.selected_asset_keys)
+    total = len(set(job.asset_layer.executable_asset_keys) & set(job.asset_layer.selected_asset_keys))
     with dg.DagsterInstance.get() as instance:
         done = threading.Event()
         watcher = threading.Thread(target=_show_progress, args=(instance, run_id, total, done, console), daemon=True)
         watcher.start()
         try:
-            result = job.execute_in_process(instance=instance, run_id=run_id, tags=tags, raise_on_error=False)
+            with log_file.open("a") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                result = job.execute_in_process(instance=instance, run_id=run_id, tags=tags, raise_on_error=False)
         finally:
             done.set()
             watcher.join(timeout=5)

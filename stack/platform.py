@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from database.catalogue import publish_catalogue
-from database.population import load_sample
 
 from database.bootstrap import bootstrap, database_name
+from database.catalogue import publish_catalogue
 from database.connection import Role, connect, url_for
 from database.migrate import migrate
+from database.population import load_sample
 from orchestration.dbt import prepare_manifest
 from stack.embedded_postgres import EmbeddedPostgres, server_settings
 from stack.home import PROJECT, Home, free_port
@@ -163,7 +163,7 @@ class Platform:
     def prepare_dagster(self) -> str:
         (self.home.dagster_folder / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
         os.environ["MESOCYCLE_DBT_TARGET"] = str(self.home.dbt_folder)
-        prepare_manifest()
+        prepare_manifest(self.url(Role.OWNER))
         return "dbt project is parsed"
 
     def start_services(self, api_workers: int | None) -> None:
@@ -174,10 +174,7 @@ class Platform:
             "dagster-webserver": [tools / "dagster-webserver", "-h", LOOPBACK, "-p", str(self.ports["dagster"]), "-w", workspace],
             "dagster-daemon": [tools / "dagster-daemon", "run", "-w", workspace],
             "plan-worker": [python, "-m", "orchestration.plan_worker"],
-            "api": [
-                *(python, "-m", "uvicorn", "api.app:create_app", "--factory", "--host", LOOPBACK, "--port", str(self.ports["api"])),
-                *("--workers", str(api_workers or os.cpu_count() or 1), "--no-access-log", "--timeout-graceful-shutdown", "5"),
-            ],
+            "api": [python, "-m", "api", "--port", str(self.ports["api"]), "--workers", str(api_workers or os.cpu_count() or 1)],
         }
         for name, command in services.items():
             self.supervisor.start(Service(name, command, environment, PROJECT))

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from database.imports import ImportReport, import_log
 from rich.table import Table
 
 from database.connection import Role, connect
+from database.imports import ImportReport, import_log
 from domain.vocabulary import WeightUnit
 from domain.workout_logs import WorkoutLogError, read_log
 from stack.commands.context import CommandError, console, current_platform, error_console, fail
@@ -83,7 +83,7 @@ def _refresh(platform: Platform, *, as_of: str | None, full: bool, plans: bool) 
         instant = parse_as_of(as_of) if as_of else None
     except NotAnInstant as error:
         raise CommandError(str(error)) from error
-    result = run_refresh(as_of=instant, full=full, plans=plans, console=console)
+    result = run_refresh(as_of=instant, full=full, plans=plans, log_file=platform.home.logs_folder / "refresh.log")
     if not result.succeeded:
         for failure in result.failures:
             error_console.print(failure, markup=False)

@@ -10,7 +10,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from database.builds import build
-from orchestration.dbt import DBT_PROJECT, dbt_environment, dbt_project, target_folder
+from orchestration.dbt import DBT_PROJECT, build_folder, dbt_environment, dbt_project
 from orchestration.resources import Warehouse
 from orchestration.run import POSTGRES_POOL, build_as_of, is_full
 
@@ -31,7 +31,7 @@ def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Itera
     as_of = build_as_of(context)
     with build(warehouse.owner_url, kind=build_kind(context), as_of=as_of) as details:
         details["run_id"] = context.run.run_id
-        invocation = dbt.cli(arguments, context=context, target_path=target_folder() / "runs" / context.run.run_id)
+        invocation = dbt.cli(arguments, context=context, target_path=build_folder())
         yield from invocation.stream()
 
 
