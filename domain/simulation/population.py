@@ -33,7 +33,7 @@ from domain.simulation.usage import first_weeks, openings
 from domain.vocabulary import BodyArea, OnboardingStep
 
 BLOCK_USERS = 2000
-"""Users per block: enough that numpy's calls cost nothing, few enough that a block stays below 300 MB."""
+"""Users per block: enough that numpy's calls cost nothing, few enough that a process stays below 500 MB however many users there are."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,6 @@ def _block(seed: int, first: int, count: int, period: Period, offsets: ZoneOffse
     _, events_of_lost = onboarding.walk(lost, period, have_account=False)
     training = train(people, who, journeys, period, offsets, catalogue, choices)
     zone, _ = final_zone(people, period)
-    names = text(["user_0000000"])
     names = np.char.add(b"user_", np.char.zfill(people.number.astype("S"), 6))
     named = np.flatnonzero(people.is_named)
     names[named] = np.array(NAMED_USERS)[people.number[named]]
