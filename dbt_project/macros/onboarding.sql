@@ -188,3 +188,12 @@ insert into staging.known_onboarding_flows select md5(string_agg(flows::text, '|
             end as segment_by,
             coalesce(platform, app_version, acquisition_channel, '(all)') as segment
 {%- endmacro %}
+
+
+{#-
+  Pre-hook: where everything is built, no join by nested loops. Nothing is known about a person_key that is computed from two tables, and
+  where the planner guesses that a step has a few rows, one such join of millions never ends.
+-#}
+{% macro onboarding_plan_for_all() -%}
+    {%- if is_partial() -%} select 1 {%- else -%} set local enable_nestloop = off {%- endif -%}
+{%- endmacro %}

@@ -4,6 +4,7 @@
         primary_key=["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position", "error_code"],
         indexes=[{"columns": ["cohort_week_on"]}],
         replaces=["cohort_week_on"],
+        pre_hook="{{ onboarding_plan_for_all() }}",
         change_kinds=["onboarding_journeys", "onboarding_step_errors"],
     )
 }}

@@ -4,6 +4,7 @@
         primary_key=["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position"],
         indexes=[{"columns": ["cohort_week_on"]}],
         replaces=["cohort_week_on"],
+        pre_hook="{{ onboarding_plan_for_all() }}",
         change_kinds=["onboarding_journeys", "onboarding_steps"],
     )
 }}
@@ -72,7 +73,6 @@ with
             flow_steps.position,
             flow_steps.step,
             flow_steps.is_required,
-            flow_steps.is_last,
             flow_steps.window_seconds,
             counted.reached as entered,
             counted.mature_reached as mature_entered

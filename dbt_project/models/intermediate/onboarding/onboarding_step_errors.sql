@@ -6,15 +6,19 @@
         replaces=["person_key"],
         change_kinds=["person"],
         emits=["cohort_week_on"],
+        pre_hook="{{ onboarding_plan_for_all() }}",
     )
 }}
 -- depends_on: {{ ref("changes") }}
 -- depends_on: {{ ref("stg_onboarding_events") }}
+-- depends_on: {{ ref("onboarding_changed_events") }}
 -- Errors in order: from the step being reached on, inside the window, for an optional step not after the next required one.
 with
     {%- if is_partial() %}
     people as materialized {{ changed_keys(["person_key"]) }},
-    events as materialized ({{ onboarding_events("people") }}),
+    events as not materialized (
+        select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
+    ),
     {%- else %}
     events as not materialized (select * from {{ ref("stg_onboarding_events") }}),
     {%- endif %}

@@ -1,6 +1,7 @@
 {{
     config(
         materialized="materialized_view",
+        pre_hook="set local enable_nestloop = off",
         indexes=[
             {
                 "columns": ["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position"],
@@ -45,23 +46,19 @@ with
     ),
 
     -- Against an optional step a rate would mean nothing: the denominator is the required step before.
+    -- The last of them has the least, because in order nobody completes a step without the ones before.
     based as (
-        select cells.*, coalesce(previous.mature_completed, cells.mature_entered) as mature_previous
+        select
+            *,
+            coalesce(
+                min(mature_completed) filter (where is_required) over (
+                    partition by flow, flow_version, grain, cohort_on, segment_by, segment
+                    order by position
+                    rows between unbounded preceding and 1 preceding
+                ),
+                mature_entered
+            ) as mature_previous
         from cells
-        join
-            {{ ref("onboarding_flow_steps") }} as flow_steps
-            on flow_steps.flow = cells.flow
-            and flow_steps.flow_version = cells.flow_version
-            and flow_steps.position = cells.position
-        left join
-            cells as previous
-            on previous.flow = cells.flow
-            and previous.flow_version = cells.flow_version
-            and previous.grain = cells.grain
-            and previous.cohort_on = cells.cohort_on
-            and previous.segment_by = cells.segment_by
-            and previous.segment = cells.segment
-            and previous.position = cells.previous_required_position
     ),
 
     rated as (

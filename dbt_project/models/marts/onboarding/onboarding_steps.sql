@@ -5,16 +5,20 @@
         replaces=["person_key"],
         change_kinds=["person"],
         emits=["cohort_week_on"],
+        pre_hook="{{ onboarding_plan_for_all() }}",
     )
 }}
 -- depends_on: {{ ref("changes") }}
 -- depends_on: {{ ref("stg_onboarding_events") }}
+-- depends_on: {{ ref("onboarding_changed_events") }}
 -- Who took all steps in order, which is nearly everybody, has each step's first events as they are: `checked` proves it for each
 -- journey. The others' chains are followed event by event: `chain`.
 with recursive
     {%- if is_partial() %}
     people as materialized {{ changed_keys(["person_key"]) }},
-    events as materialized ({{ onboarding_events("people") }}),
+    events as not materialized (
+        select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
+    ),
     {%- else %}
     events as not materialized (select * from {{ ref("stg_onboarding_events") }}),
     {%- endif %}
