@@ -27,6 +27,7 @@ from api.onboarding import EventWriter
 from api.payloads import PayloadReader
 from api.plan_jobs import JobChanges
 from api.postgres import Database
+from api.rate_limits import WriteLimiter
 from api.routes import health, metrics, onboarding, plan_requests, readiness, records, summary
 from api.settings import Settings, load_settings
 from api.tracing import Tracing, exporting, is_wanted
@@ -57,13 +58,16 @@ class Application(FastAPI):
     settings: Settings
 
     def protect(self, settings: Settings, verifier: Verifier, reader: PayloadReader) -> None:
-        guard = Guard(super().__call__, settings, self.allowed_methods)
-        self._front: Any = guard
-        if settings.fast_lane:
-            self._front = FastLane(guard, verifier, reader, FAST, header_bytes=settings.header_bytes)
         routes = [route for router in ROUTERS for route in router.routes]
+        metrics: Metrics = self.state.metrics
+        self._front: Any = metrics.around(Guard(super().__call__, settings, self.allowed_methods), routes)
+        if settings.fast_lane:
+            self.fast_lane = FastLane(
+                self._front, verifier, reader, FAST, header_bytes=settings.header_bytes, count=partial(metrics.add_many, "GET")
+            )
+            metrics.sources.append(self.fast_lane.hand_over)
+            self._front = self.fast_lane
         self._front = self.state.tracing.around(self._front, routes)
-        self._front = self.state.metrics.around(self._front, routes)
 
     def openapi(self) -> dict[str, Any]:
         """The document, with the shape that every error has."""
@@ -111,6 +115,7 @@ def create_app(settings: Settings | None = None) -> Application:
     application.state.reader = reader
     application.state.database = database
     application.state.job_changes = job_changes
+    application.state.write_limiter = WriteLimiter(settings)
     application.state.event_writer = EventWriter(database)
     application.state.metrics = Metrics(database)
     application.state.tracing = Tracing(exporting() if is_wanted() else None)

@@ -12,6 +12,7 @@ from api.errors import FORBIDDEN, Problem
 from api.guard import KEPT_SLASH
 from api.payloads import PayloadReader
 from api.postgres import Database
+from api.rate_limits import WriteLimiter
 from api.settings import Settings
 
 bearer = HTTPBearer(
@@ -37,15 +38,21 @@ def without_control_characters(value: str) -> str:
     return value
 
 
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+
 UserId = Annotated[str, AfterValidator(without_control_characters)]
 """A user's id in a body (add Field(min_length=1, max_length=128) there) or a path."""
 
 
 async def authenticate(request: Request, _: Annotated[Any, Security(bearer)] = None) -> Principal:
-    """The caller; Problem UNAUTHENTICATED without a valid token."""
+    """The caller; Problem UNAUTHENTICATED without a valid token, TOO_MANY where it writes too often."""
     verifier: Verifier = request.app.state.verifier
     authorization = next((value for name, value in request.scope["headers"] if name == b"authorization"), None)
-    return await verifier.verify(authorization)
+    caller = await verifier.verify(authorization)
+    if request.method not in SAFE_METHODS:
+        limiter: WriteLimiter = request.app.state.write_limiter
+        limiter.count(caller)
+    return caller
 
 
 Caller = Annotated[Principal, Depends(authenticate)]

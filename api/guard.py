@@ -22,7 +22,6 @@ from api.errors import (
     UNSUPPORTED_MEDIA,
     Problem,
 )
-from api.representation import NOSNIFF
 from api.request_ids import request_id_of
 from api.settings import Settings
 
@@ -60,10 +59,8 @@ class Guard:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                extra = [(b"x-request-id", request_id), NOSNIFF]
-                extra.append((b"server-timing", b"total;dur=%.2f" % ((perf_counter() - started) * 1000)))
-                kept = [pair for pair in message["headers"] if pair[0] != b"x-content-type-options"]
-                message = dict(message, headers=[*kept, *extra])
+                timing = b"total;dur=%.2f" % ((perf_counter() - started) * 1000)
+                message = dict(message, headers=[*message["headers"], (b"x-request-id", request_id), (b"server-timing", timing)])
             elif is_head and message["type"] == "http.response.body":
                 message = dict(message, body=b"")
             await send(message)

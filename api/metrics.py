@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -47,6 +47,8 @@ class Metrics:
         self._undelivered: deque[tuple[int, str]] = deque()
         self._batch = 0
         self._delivering = asyncio.Lock()
+        self.sources: list[Callable[[], None]] = []
+        """Called before each delivery: whoever counts aside, for speed, hands it over with `add_many`."""
 
     def around(self, application: ASGIApp, routes: Sequence[BaseRoute]) -> ASGIApp:
         """`application` with every answer counted under its route's template."""
@@ -59,8 +61,17 @@ class Metrics:
             histogram = self._current[key] = Histogram()
         histogram.add(milliseconds)
 
+    def add_many(self, method: str, route: str, status: int, seconds: Sequence[float]) -> None:
+        """Count answers at once, under the minute that it is now."""
+        key = (int(time.time()) // 60, method, route, status)
+        histogram = self._current.setdefault(key, Histogram())
+        for one in seconds:
+            histogram.add(one * 1000)
+
     async def flush(self) -> bool:
         """Deliver what was counted; whether everything is delivered now. Never raises because of the database."""
+        for hand_over in self.sources:
+            hand_over()
         async with self._delivering:
             if self._current:
                 counted, self._current = self._current, {}

@@ -27,6 +27,7 @@ log = logging.getLogger("mesocycle.api")
 
 MOST_AT_ONCE: Final = 512
 """Keys in one query."""
+QUIET_TURNS: Final = 1
 MOST_WAITING: Final = 4096
 """Requests that may wait for the next query; more are refused at once."""
 RECONNECT_SECONDS: Final = 0.2
@@ -43,14 +44,14 @@ class Build:
     key: int
     as_of: datetime
     finished_at: datetime
+    after_user_id: str
+    """What follows the user's id in each body."""
+    last_modified: bytes
 
-    @property
-    def as_of_text(self) -> str:
-        return self.as_of.isoformat().replace("+00:00", "Z")
-
-    @property
-    def last_modified(self) -> bytes:
-        return format_datetime(self.finished_at, usegmt=True).encode()
+    @classmethod
+    def of(cls, key: int, as_of: datetime, finished_at: datetime) -> "Build":
+        as_of_text = as_of.isoformat().replace("+00:00", "Z")
+        return cls(key, as_of, finished_at, f',"asOf":"{as_of_text}",', format_datetime(finished_at, usegmt=True).encode())
 
 
 Key = tuple[str, str]
@@ -72,11 +73,13 @@ class Memory:
         return self._items.get(key)
 
     def put(self, key: Key, item: Representation) -> None:
-        previous = self._items.pop(key, None)
+        items = self._items
+        previous = items.pop(key, None)
+        items[key] = item
         if previous is not None:
-            self.bytes -= len(previous.body) + OVERHEAD_BYTES
-        self._items[key] = item
-        self.bytes += len(item.body) + OVERHEAD_BYTES
+            self.bytes += len(item.body) - len(previous.body)
+        else:
+            self.bytes += len(item.body) + OVERHEAD_BYTES
         while self.bytes > self._limit:
             oldest = next(iter(self._items))
             self.bytes -= len(self._items.pop(oldest).body) + OVERHEAD_BYTES
@@ -203,6 +206,12 @@ class PayloadReader:
                 self._waking = False
                 if wake in self._idle:
                     self._idle.remove(wake)
+        # A query costs as much as several requests, so it leaves when a turn of the loop brings no more of them.
+        size, quiet_turns = 0, 0
+        while quiet_turns < QUIET_TURNS and size < MOST_AT_ONCE:
+            await asyncio.sleep(0)
+            quiet_turns = quiet_turns + 1 if len(pending) == size else 0
+            size = len(pending)
         if len(pending) <= MOST_AT_ONCE:
             batch = list(pending)
             pending.clear()
@@ -224,7 +233,7 @@ class PayloadReader:
         self.confirmed_at = now
         self.build = build
         memory = self.memory
-        for (key, future), (_, user_key, payload) in zip(batch, rows, strict=True):
+        for (key, future), (_, user_key, payload, payload_hash) in zip(batch, rows, strict=True):
             if future.done():
                 continue  # its client has gone
             if user_key is None:
@@ -233,7 +242,7 @@ class PayloadReader:
             elif build is None:
                 future.set_exception(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
             else:
-                found = represent(key[0], key[1], payload, build, now)
+                found = represent(key[0], key[1], payload, payload_hash, build, now)
                 memory.put(key, found)
                 future.set_result(found)
 
@@ -243,7 +252,7 @@ class PayloadReader:
         row = await connection.fetchrow(READ_BUILD, build_key)
         if row is None:
             return None
-        build = Build(build_key, row["as_of"], row["finished_at"])
+        build = Build.of(build_key, row["as_of"], row["finished_at"])
         if len(self._builds) > 100:
             self._builds.clear()
         self._builds[build_key] = build

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-CACHE_CONTROL: Final = b"private, no-cache"
+KEEP_AND_ASK: Final = (b"cache-control", b"private, no-cache")
 """Keep it, but ask each time whether it still holds: a 304 is cheap, and the next build may be a second away."""
+VARY: Final = (b"vary", b"accept-encoding")
+IS_JSON: Final = (b"content-type", b"application/json")
 COMPRESS_FROM: Final = 2048
 """Bytes; below, the answer fits into a packet or two and compressing only costs."""
-NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 STALE_WARNING: Final = (b"warning", b'110 - "Response is Stale"')
 
 
@@ -50,13 +51,14 @@ def payload_of_a_new_user(resource: str) -> str:
     return '{"records":[]}'
 
 
-def represent(user_id: str, resource: str, payload: str | None, build: "Build", read_at: float) -> Representation:
-    """The body is the payload with whose it is and as of when in front; the ETag names its build and its content."""
+def represent(user_id: str, resource: str, payload: str | None, payload_hash: int | None, build: "Build", read_at: float) -> Representation:
+    """The body is the payload with whose it is and as of when in front; the ETag names its build and the payload's hash (64 bits)."""
     if payload is None:
         payload = payload_of_a_new_user(resource)
-    quoted = orjson.dumps(user_id).decode()
-    body = f'{{"userId":{quoted},"asOf":"{build.as_of_text}",{payload[1:]}'.encode()
-    return Representation(body, entity_tag(build.key, body), build.last_modified, build.key, read_at)
+    body = f'{{"userId":{orjson.dumps(user_id).decode()}{build.after_user_id}{payload[1:]}'.encode()
+    return Representation(
+        body, b'"%x-%x"' % (build.key, (payload_hash or 0) & 0xFFFF_FFFF_FFFF_FFFF), build.last_modified, build.key, read_at
+    )
 
 
 def entity_tag(build_key: int, body: bytes) -> bytes:
@@ -66,12 +68,25 @@ def entity_tag(build_key: int, body: bytes) -> bytes:
 def answer(found: Representation, request_headers: dict[bytes, bytes], *, stale: bool = False) -> tuple[int, Headers, bytes]:
     """Status, headers and body of a GET, by RFC 9110: If-None-Match before If-Modified-Since, an ETag per encoding."""
     body, etag = found.body, found.etag
+    if len(body) < COMPRESS_FROM and not stale and b"if-none-match" not in request_headers and b"if-modified-since" not in request_headers:
+        return (  # the common case, without the questions of the others
+            200,
+            [
+                (b"etag", etag),
+                (b"last-modified", found.last_modified),
+                KEEP_AND_ASK,
+                IS_JSON,
+                (b"content-length", b"%d" % len(body)),
+            ],
+            body,
+        )
     headers: Headers = [
         (b"etag", etag),
         (b"last-modified", found.last_modified),
-        (b"cache-control", CACHE_CONTROL),
-        (b"vary", b"accept-encoding"),
+        KEEP_AND_ASK,
     ]
+    if len(body) >= COMPRESS_FROM:
+        headers.append(VARY)
     if stale:
         headers += [STALE_WARNING, (b"age", b"%d" % max(0, int(time.monotonic() - found.read_at)))]
     compressed = len(body) >= COMPRESS_FROM and accepts_gzip(request_headers.get(b"accept-encoding", b""))
@@ -83,7 +98,7 @@ def answer(found: Representation, request_headers: dict[bytes, bytes], *, stale:
     if compressed:
         body = gzip(body)
         headers.append((b"content-encoding", b"gzip"))
-    headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += [IS_JSON, (b"content-length", b"%d" % len(body))]
     return 200, headers, body
 
 

@@ -49,7 +49,8 @@ class Settings(BaseSettings):
     json_depth: int = Field(16, ge=1, le=500)
     body_seconds: float = Field(10, gt=0, description="A request's body must be complete after so long")
     request_seconds: float = Field(15, gt=0, description="A route must have answered after so long (a held status call counts apart)")
-    writes_per_minute: int = Field(1200, ge=1, description="Writes of one caller; services send for many, so they get fifty times as many")
+    writes_per_minute: int = Field(1200, ge=1, description="Writes of one user, per process")
+    service_writes_per_minute: int = Field(600_000, ge=1, description="Writes of one service, which sends for many, per process")
     drain_seconds: int = Field(10, ge=0, description="How long SIGTERM waits for requests that run")
 
     @field_validator("cors_origins", mode="before")

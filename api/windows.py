@@ -27,8 +27,8 @@ async def read_window(database: Database, user_id: str, first: date, last: date 
         raise Problem(NOT_BUILT, headers={"Retry-After": "10"})
     if row["is_reversed"]:
         raise _reversed()
-    build = Build(row["build_key"], row["as_of"], row["finished_at"])
-    return represent(user_id, "window", row["payload"], build, time.monotonic())
+    build = Build.of(row["build_key"], row["as_of"], row["finished_at"])
+    return represent(user_id, "window", row["payload"], row["payload_hash"], build, time.monotonic())
 
 
 def _reversed() -> Problem:

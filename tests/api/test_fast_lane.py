@@ -21,7 +21,7 @@ def both(database, keys: Keys, requests, **settings):
             serving(settings_for(database, keys, **settings)) as fast,
             serving(settings_for(database, keys, fast_lane=False, **settings)) as normal,
         ):
-            lane: FastLane = fast.application._front
+            lane: FastLane = fast.application.fast_lane
             handed_on: list[str] = []
             application = lane._application
 
