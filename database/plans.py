@@ -18,7 +18,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from domain.exercises.catalogue import Catalogue, load_catalogue
-from domain.planning import PlanBatch, PlanningInputs, engine_version, plan_batch, properties, reasons, splits, warmups
+from domain.planning import PlanBatch, PlanningInputs, changes, engine_version, plan_batch, properties, reasons, splits, warmups
 from domain.planning.batch import WEEKS
 from domain.planning.inputs import AREAS, EQUIPMENT, GOALS, LEVELS, NO_DATE, SESSIONS_KEPT, SEXES, History, KeyLists, bits
 from domain.planning.plates import Inventory, parse_inventory
@@ -842,6 +842,25 @@ def count_unplanned(connection: psycopg.Connection) -> tuple[int, int]:
     ).fetchone()
     assert row is not None
     return row[0], row[1]
+
+
+def plan_changes(connection: psycopg.Connection, user_key: int) -> list[dict[str, Any]]:
+    """What changed from a user's last plan to the current one and why; empty with fewer than two plans."""
+    with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        rows = cursor.execute("select * from plans.plans where user_key = %s order by as_of desc limit 2", [user_key]).fetchall()
+    if len(rows) < 2:
+        return []
+    after, before = (read_batch([row]) for row in rows)
+    return [
+        {
+            "kind": change.kind,
+            "exerciseId": None if change.exercise_key is None else _exercises().get(change.exercise_key, (str(change.exercise_key),))[0],
+            "before": change.before,
+            "after": change.after,
+            "reason": change.reason,
+        }
+        for change in changes.changes(before, after)
+    ]
 
 
 @lru_cache(maxsize=1)

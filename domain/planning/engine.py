@@ -53,7 +53,7 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
     order = np.argsort(clean.days, kind="stable")
     is_sorted = bool((order == np.arange(len(order))).all())
     arranged, clean = (inputs, clean) if is_sorted else (inputs.take(order), clean.take(order))
-    kind, pool = _kinds(clean, table)
+    kind, pool = _kinds(arranged, clean, table)
     parts: list[dict[str, NDArray]] = []
     bounds = np.searchsorted(clean.days, np.arange(1, 8))
     for days in range(1, 7):
@@ -176,19 +176,9 @@ def _plan_chunk(
     first_reserve = np.minimum(planned_reserve[of_user, begin][user] + careful + back, MOST_RESERVE).astype(np.int8)
     lists = loads.LoadLists.of(inputs.inventories)
     slots_of = loads.Slots(user=user, row=row, sets=base[:, 0], rep_min=rep_min, rep_max=rep_max, reserve=first_reserve)
-    person = loads.People(
-        reference=clean.reference,
-        experience=clean.experience,
-        sex=clean.sex,
-        age=clean.age,
-        body_weight=clean.body_weight,
-        weeks_off=clean.weeks_off,
-        in_pounds=inputs.in_pounds,
-        smallest_plate_kg=inputs.smallest_plate_kg,
-        inventory=inputs.inventory,
-    )
+    person = _people(inputs, clean)
     grid = loads.grid_of(row, user, person, table, lists)
-    log = loads.Log.of(history, history_row, owner, clean.reference, clean.age, estimates, table, users)
+    log = loads.Log.of(history, history_row, owner, person, estimates, table)
     first = loads.first_load(slots_of, person, log, grid, lists, table)
     waves = (role == MAIN) & (_WAVES[clean.goal] & (clean.experience != BEGINNER))[user]
     weekly, why = loads.weekly_loads(first, waves, phases[:, user], clean.weeks_off[user], clean.age[user], grid, lists)
@@ -245,6 +235,20 @@ def _plan_chunk(
     }
 
 
+def _people(inputs: PlanningInputs, clean: Profiles) -> loads.People:
+    return loads.People(
+        reference=clean.reference,
+        experience=clean.experience,
+        sex=clean.sex,
+        age=clean.age,
+        body_weight=clean.body_weight,
+        weeks_off=clean.weeks_off,
+        in_pounds=inputs.in_pounds,
+        smallest_plate_kg=inputs.smallest_plate_kg,
+        inventory=inputs.inventory,
+    )
+
+
 def _refusals(clean: Profiles, week: allocation.Week, by_phase: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
     """Why a user can't be planned for (0 where they can), and (phases, days, users) the minutes of each session."""
     minutes = np.stack([_minutes(week, by_phase[phase], clean.minutes) for phase in range(WEEKS)])
@@ -260,9 +264,9 @@ START_CLASSES: Final = 8
 """Users are classed by what they could start with, to keep the kinds of users few; a class counts by its middle."""
 
 
-def _kinds(clean: Profiles, table: Movements) -> tuple[NDArray[np.intp], Candidates]:
+def _kinds(inputs: PlanningInputs, clean: Profiles, table: Movements) -> tuple[NDArray[np.intp], Candidates]:
     """Each user's kind (goal, experience, equipment, limitations, sex, class of starting strength), and the kinds' best exercises."""
-    start = loads.cold_start_kg(clean.body_weight, clean.age, clean.experience, clean.sex)
+    start = loads.cold_start_kg(_people(inputs, clean))
     start_class = np.clip(start / np.float32(START_CLASS_KG), 0, START_CLASSES - 1).astype(np.uint64)
     parts = (clean.equipment, clean.caution, clean.avoid, clean.goal, clean.experience, clean.sex + 1, start_class)
     code = np.zeros(len(start), dtype=np.uint64)

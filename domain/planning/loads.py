@@ -26,6 +26,10 @@ RELATED_UNCERTAINTY: Final = 0.12
 COLD_START_SHARE: Final = 0.65
 """Of the low value of strength tables (EVIDENCE, cold start: start at 60-70 % and let the first sessions correct)."""
 COLD_START_UNCERTAINTY: Final = 0.25
+STRENGTH_SHARE: Final = 0.70
+"""Of what somebody's strength in other exercises would make of an unknown one: cautious, since people aren't equally good at all."""
+STRENGTH_BOUNDS: Final = (0.5, 4.0)
+"""A logged maximum counts as at least half and at most four times what a beginner of that body weight has."""
 LEVEL_SHARE: Final = (1.0, 1.25, 1.45)
 """What experience adds to a beginner's strength without a log; far below the tables' 1.5-2 ×, on purpose."""
 OLDER_SHARE: Final = 0.8
@@ -172,6 +176,8 @@ class Log:
     """(users, rows of Movements + 1) row of the history with this very exercise, -1 none."""
     surest: NDArray[np.int32]
     """(users, families + 1) row of the history whose estimate is the surest of the family, -1 none."""
+    strength: NDArray[np.float32]
+    """(users,) how strong somebody is in what they log, as a multiple of a beginner of their body weight; NaN where unknown."""
     figures: NDArray[np.float32]
     """(history rows, columns) in the order of the constants below."""
 
@@ -183,13 +189,12 @@ class Log:
         history: History,
         movement: NDArray[np.int32],
         owner: NDArray[np.int64],
-        reference: NDArray[np.int32],
-        age: NDArray[np.float32],
+        people: "People",
         estimates: Estimates,
         table: Movements,
-        users: int,
     ) -> "Log":
-        """`movement`: catalogue row per history row, -1 custom; `owner`: its user; `reference` and `age` per user."""
+        """`movement`: catalogue row per history row, -1 custom; `owner`: its user."""
+        reference, age, users = people.reference, people.age, len(people.reference)
         known = np.flatnonzero(movement >= 0)
         row_of = np.full((users, len(table) + 1), -1, dtype=np.int32)
         row_of[owner[known], movement[known]] = known
@@ -198,6 +203,12 @@ class Log:
         sure = sure[np.argsort(-estimates.uncertainty[sure], kind="stable")]
         surest = np.full((users, table.families + 1), -1, dtype=np.int32)
         surest[owner[sure], table.family[movement[sure]]] = sure
+        beginner = table.cold_start[people.sex[owner] + 1, np.where(movement >= 0, movement, len(table))] * body_kg(people)[owner]
+        rated = np.flatnonzero((beginner > 0) & ~np.isnan(estimates.e1rm_kg))
+        multiple = np.log(np.clip(estimates.e1rm_kg[rated] / beginner[rated], *STRENGTH_BOUNDS))
+        count = np.bincount(owner[rated], minlength=users)
+        total = np.bincount(owner[rated], weights=multiple, minlength=users)
+        strength = np.where(count > 0, np.exp(total / np.maximum(count, 1)), np.nan).astype(np.float32)
         returning, before_break, gap = _returning(history, reference[owner], age[owner])
         figures = np.empty((len(history), 15), dtype=np.float32)
         columns: list[NDArray] = [
@@ -219,7 +230,7 @@ class Log:
         ]
         for place, values in enumerate(columns):
             figures[:, place] = values
-        return cls(row_of, surest, figures)
+        return cls(row_of, surest, strength, figures)
 
 
 def _returning(
@@ -285,17 +296,21 @@ def first_load(slots: Slots, people: People, log: Log, grid: Grid, lists: LoadLi
     found = _loaded(part, history[chosen], people, log, some, lists, table)
     load[chosen], before_break[chosen], reason[chosen], numbers[chosen] = found
     guess = (reason == _R["load.cold_start"]) | (reason == _R["load.from_related"]) | (reason == _R["load.lightest"])
+    guess |= reason == _R["load.from_strength"]
     return FirstLoads(load, before_break, reason, numbers, guess.astype(np.int8))
 
 
-def cold_start_kg(
-    people_body: NDArray[np.float32], age: NDArray[np.float32], experience: NDArray[np.int8], sex: NDArray[np.int8]
-) -> NDArray[np.float32]:
+def body_kg(people: "People") -> NDArray[np.float32]:
+    """Body weight, or a cautious one where it isn't known."""
+    return np.where(np.isnan(people.body_weight), np.array(UNKNOWN_BODY_WEIGHT_KG, dtype=np.float32)[people.sex + 1], people.body_weight)
+
+
+def cold_start_kg(people: "People") -> NDArray[np.float32]:
     """Body weight as it counts for a first guess: times a cautious share, experience and age. Times an exercise's cold-start ratio
     it is the maximum to start from."""
-    body = np.where(np.isnan(people_body), np.array(UNKNOWN_BODY_WEIGHT_KG, dtype=np.float32)[sex + 1], people_body)
-    older = np.where(age >= OLDER_FROM_AGE, np.float32(OLDER_SHARE), np.float32(1))
-    return (body * older * np.array(LEVEL_SHARE, dtype=np.float32)[experience] * np.float32(COLD_START_SHARE)).astype(np.float32)
+    older = np.where(people.age >= OLDER_FROM_AGE, np.float32(OLDER_SHARE), np.float32(1))
+    level = np.array(LEVEL_SHARE, dtype=np.float32)[people.experience]
+    return (body_kg(people) * older * level * np.float32(COLD_START_SHARE)).astype(np.float32)
 
 
 def _loaded(
@@ -304,17 +319,19 @@ def _loaded(
     """(load, load without a lasting break, reason, numbers) of slots whose exercise carries a load."""
     user, row = slots.user, slots.row
     count = len(user)
-    base = cold_start_kg(people.body_weight, people.age, people.experience, people.sex)
-    maximum = table.cold_start[people.sex[user] + 1, row] * base[user]
+    base = cold_start_kg(people)
+    by_strength = log.strength * body_kg(people) * np.float32(STRENGTH_SHARE)
+    stronger = by_strength > base
+    maximum = table.cold_start[people.sex[user] + 1, row] * np.where(stronger, by_strength, base)[user]
     doubt = np.full(count, COLD_START_UNCERTAINTY, dtype=np.float32)
-    reason = np.full(count, _R["load.cold_start"], dtype=np.int8)
+    reason = np.where(stronger, _R["load.from_strength"], _R["load.cold_start"])[user]
 
     direct = np.flatnonzero(history >= 0)
     figures = log.figures[history[direct]]
     sure = ~np.isnan(figures[:, Log.E1RM])
     at = direct[sure]
     maximum[at], doubt[at], reason[at] = figures[sure, Log.E1RM], figures[sure, Log.DOUBT], _R["load.from_e1rm"]
-    open_ = np.flatnonzero((reason == _R["load.cold_start"]) & (table.family_ratio[row] > 0))
+    open_ = np.flatnonzero((reason != _R["load.from_e1rm"]) & (table.family_ratio[row] > 0))
     related = log.surest[user[open_], table.family[row[open_]]]
     at, related = open_[related >= 0], related[related >= 0]
     if len(at):
@@ -325,7 +342,8 @@ def _loaded(
 
     middle = (slots.rep_min + slots.rep_max) // 2
     share = share_by_possible_reps(middle + slots.reserve)
-    discount = np.where(reason == _R["load.cold_start"], np.float32(1), 1 - np.float32(CAUTION_PER_UNCERTAINTY) * doubt)
+    guessed = (reason == _R["load.cold_start"]) | (reason == _R["load.from_strength"])
+    discount = np.where(guessed, np.float32(1), 1 - np.float32(CAUTION_PER_UNCERTAINTY) * doubt)
     wanted = (maximum * discount * share).astype(np.float32)
     numbers = np.stack([maximum, doubt * 100, middle, slots.reserve], axis=1).astype(np.float32)
     load = floor_to(grid, lists, wanted)

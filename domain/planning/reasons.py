@@ -115,6 +115,15 @@ _LIST: Final = (
         },
     ),
     Reason(
+        17,
+        "load.from_strength",
+        ("e1rm_kg", "uncertainty_pct", "reps", "reserve"),
+        {
+            "en": "New to you: a cautious start from {e1rm}, judged by your strength in other exercises; the first sessions correct it.",
+            "de": "Neu für dich: ein vorsichtiger Anfang bei {e1rm}, nach deiner Kraft in anderen Übungen; die ersten Einheiten korrigieren es.",
+        },
+    ),
+    Reason(
         13,
         "load.lightest",
         ("load_kg", "wanted_kg", "reps", "reserve"),

@@ -308,3 +308,18 @@ def test_stored_plans_are_verified_against_their_properties(filled: Database) ->
         found = plans.verify_stored(connection)
     assert found.broken.keys() >= {"heavy_deload", "too_long"}
     assert found.broken["too_long"] == found.differing == [1]
+
+
+def test_what_changed_since_the_last_plan_is_told_with_its_reason(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann")
+        log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, 100, 5)] * 4)
+    url = filled.urls[Role.PIPELINE]
+    plans.regenerate(url, as_of=AS_OF)
+    with filled.connect() as owner:
+        assert plans.plan_changes(owner, user) == []
+        log(owner, user, AS_OF + timedelta(hours=1), [(SQUAT, 100, 6)] * 4)
+    plans.regenerate(url, as_of=AS_OF + timedelta(days=1))
+    with filled.connect() as owner:
+        found = plans.plan_changes(owner, user)
+    assert {"kind": "load", "exerciseId": "squat_barbell", "before": 100.0, "after": 102.5, "reason": "progress.double.load_up"} in found

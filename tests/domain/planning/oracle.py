@@ -500,6 +500,15 @@ class Plan:
         age = self.user.reference - max(s.on for _, s in usable)
         return math.exp(mean), min(math.sqrt((spread + 0.04**2) / max(total, 1) + (age * 0.0008) ** 2), 0.25)
 
+    def _strength(self) -> float:
+        """Geometric mean of logged maxima over a beginner's of that body weight."""
+        multiples = [
+            min(max(estimate[0] / (self.by_row[row].cold[self.user.sex] * self.user.body), 0.5), 4.0)
+            for row, estimate in self.estimates.items()
+            if not math.isnan(estimate[0]) and self.by_row[row].cold[self.user.sex] > 0
+        ]
+        return math.exp(sum(map(math.log, multiples)) / len(multiples)) if multiples else 0.0
+
     def _listed(self, exercise: Exercise) -> tuple[float, ...]:
         return self.user.listed.get(exercise.kind, ())
 
@@ -533,7 +542,7 @@ class Plan:
         guess = 0
         if exercise.dose == 0:
             load, before_break, reason = self._first(slot, first_reserve)
-            guess = int(reason in ("load.cold_start", "load.from_related", "load.lightest"))
+            guess = int(reason in ("load.cold_start", "load.from_strength", "load.from_related", "load.lightest"))
             self._project(slot, load, before_break, reason)
         else:
             code = "load.bodyweight" if exercise.dose == 1 else "load.by_feel"
@@ -550,6 +559,9 @@ class Plan:
         user, exercise = self.user, slot.exercise
         rows = user.log.get(exercise.row)
         maximum, doubt, reason = exercise.cold[user.sex] * self.base, 0.25, "load.cold_start"
+        by_strength = self._strength() * user.body * 0.7
+        if by_strength > self.base:
+            maximum, reason = exercise.cold[user.sex] * by_strength, "load.from_strength"
         known = self.estimates.get(exercise.row, (math.nan, math.nan))
         if not math.isnan(known[0]):
             maximum, doubt, reason = *known, "load.from_e1rm"
@@ -564,7 +576,11 @@ class Plan:
                 maximum, reason = estimate[0] * exercise.ratio / other.ratio * 0.9, "load.from_related"
                 doubt = math.sqrt(estimate[1] ** 2 + 0.12**2)
         middle = (slot.rep_min + slot.rep_max) // 2
-        wanted = maximum * (1 if reason == "load.cold_start" else 1 - 0.5 * doubt) * float(share_of_maximum(middle + reserve, 10))
+        wanted = (
+            maximum
+            * (1 if reason in ("load.cold_start", "load.from_strength") else 1 - 0.5 * doubt)
+            * float(share_of_maximum(middle + reserve, 10))
+        )
         load = self._floor(exercise, wanted)
         if rows is not None and (progress := self._progress(slot, rows)) is not None:
             load, reason = progress
