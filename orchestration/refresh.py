@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.execution.plan.objects import StepFailureData
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -54,13 +55,19 @@ def refresh(*, as_of: datetime | None, full: bool, plans: bool, log_file: Path) 
         finally:
             done.set()
             watcher.join(timeout=5)
-        failures = [
-            event.step_failure_data.error_display_string.strip()
-            for event in result.all_events
-            if event.event_type == DagsterEventType.STEP_FAILURE
-        ]
+        failures = [_reason(event.step_failure_data) for event in result.all_events if event.event_type == DagsterEventType.STEP_FAILURE]
         materialized = len({str(key) for key in _materialized(instance, run_id)})
         return RefreshResult(run_id, result.success, materialized, failures)
+
+
+def _reason(data: StepFailureData) -> str:
+    """What a person needs of a failed step: the message at its root; the trace stands in the UI."""
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error else "no reason given"
 
 
 def _materialized(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetKey]:

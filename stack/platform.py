@@ -149,7 +149,7 @@ class Platform:
     def load_sample_users(self) -> str:
         with connect(self.url(Role.OWNER)) as connection:
             row = connection.execute("select count(*) from app.users").fetchone()
-        if row and row[0]:
+        if row and row[0]:  # whoever began empty, or with their own people, gets no strangers later
             return f"{row[0]:,} users are there already"
         report = load_sample(self.url(Role.OWNER), until=datetime.now(UTC))
         return f"{report.users:,} sample users, {report.workouts:,} workouts, {report.sets:,} sets"

@@ -145,7 +145,7 @@ create table app.workout_sets (
   workout_key bigint not null references app.workouts on delete cascade,
   weight_kg double precision check (weight_kg between 0 and 2000),
   distance_m double precision check (distance_m >= 0),
-  exercise_key integer not null references app.exercises,
+  exercise_key integer not null references app.exercises deferrable initially deferred,
   duration_seconds real check (duration_seconds >= 0),
   rpe real check (rpe between 1 and 10),
   position smallint not null,

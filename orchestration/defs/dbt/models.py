@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from database.builds import build
 from orchestration.dbt import DBT_PROJECT, build_folder, dbt_environment, dbt_project
@@ -32,7 +33,20 @@ def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Itera
     with build(warehouse.owner_url, kind=build_kind(context), as_of=as_of) as details:
         details["run_id"] = context.run.run_id
         invocation = dbt.cli(arguments, context=context, target_path=build_folder())
-        yield from invocation.stream()
+        try:
+            yield from invocation.stream()
+        except DagsterDbtCliRuntimeError as error:
+            raise failure_of(error) from None
+
+
+PASSING = ("could not connect", "connection refused", "server closed the connection", "terminating connection", "the database system is")
+"""What a database says that is away for a moment: trying again helps. It doesn't help against a wrong model."""
+
+
+def failure_of(error: DagsterDbtCliRuntimeError) -> dg.Failure:
+    """dbt's own message, without the trace of the process around it; tried again only when the database was away."""
+    message = str(error).split("Errors parsed from dbt logs:")[-1].strip()
+    return dg.Failure(message, allow_retries=any(sign in message.lower() for sign in PASSING))
 
 
 def build_kind(context: dg.AssetExecutionContext) -> str:
