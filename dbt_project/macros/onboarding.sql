@@ -191,9 +191,9 @@ insert into staging.known_onboarding_flows select md5(string_agg(flows::text, '|
 
 
 {#-
-  Pre-hook: where everything is built, no join by nested loops. Nothing is known about a person_key that is computed from two tables, and
-  where the planner guesses that a step has a few rows, one such join of millions never ends.
+  Pre-hook: where everything is built, joins by hash only. Nothing is known about a person_key that is computed from two tables, and seven
+  columns of a cell look unique to the planner: where it guesses a handful of rows, a nested loop or a merge on half the key never ends.
 -#}
 {% macro onboarding_plan_for_all() -%}
-    {%- if is_partial() -%} select 1 {%- else -%} set local enable_nestloop = off {%- endif -%}
+    {%- if is_partial() -%} select 1 {%- else -%} set local enable_nestloop = off; set local enable_mergejoin = off {%- endif -%}
 {%- endmacro %}

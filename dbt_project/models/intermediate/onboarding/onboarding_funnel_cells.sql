@@ -66,59 +66,81 @@ with
         group by {{ onboarding_grouping_sets("flow, flow_version, position") }}
     ),
 
-    -- A step that nobody of a cohort reached has its row of zeros.
-    entered as (
+    -- A step that nobody of a cohort reached has its row of zeros. Added up instead of joined: seven columns look unique to the planner.
+    complete as (
         select
-            counted.flow, counted.flow_version, counted.grain, counted.cohort_on, counted.cohort_week_on, counted.segment_by, counted.segment,
-            flow_steps.position,
-            flow_steps.step,
-            flow_steps.is_required,
-            flow_steps.window_seconds,
-            counted.reached as entered,
-            counted.mature_reached as mature_entered
+            flow, flow_version, position, grain, cohort_on, cohort_week_on, segment_by, segment, reached, mature_reached, completed,
+            mature_completed, skipped, dropped, in_progress, users_with_errors, blocked, recovered, average_seconds, percentiles, last_event_at
+        from counted
+        union all
+        select
+            counted.flow, counted.flow_version, flow_steps.position, counted.grain, counted.cohort_on, counted.cohort_week_on,
+            counted.segment_by, counted.segment, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, null, null, null
         from counted
         join {{ ref("onboarding_flow_steps") }} as flow_steps
             on flow_steps.flow = counted.flow and flow_steps.flow_version = counted.flow_version
         where counted.position = 1
+    ),
+
+    cells as (
+        select
+            flow,
+            flow_version,
+            grain,
+            cohort_on,
+            max(cohort_week_on) as cohort_week_on,
+            segment_by,
+            segment,
+            position,
+            {%- for count in [
+                "reached", "mature_reached", "completed", "mature_completed", "skipped", "dropped", "in_progress", "users_with_errors",
+                "blocked", "recovered",
+            ] %}
+            sum({{ count }})::bigint as {{ count }},
+            {%- endfor %}
+            max(average_seconds) as average_seconds,
+            max(percentiles) as percentiles,
+            max(last_event_at) as last_event_at
+        from complete
+        group by flow, flow_version, grain, cohort_on, segment_by, segment, position
     )
 
 select
-    entered.flow,
-    entered.flow_version,
-    entered.grain,
-    entered.cohort_on,
-    entered.cohort_week_on,
-    entered.segment_by,
-    entered.segment,
-    entered.position,
-    entered.step,
-    entered.is_required,
-    entered.window_seconds,
-    entered.entered,
-    entered.mature_entered,
-    coalesce(counted.reached, 0) as reached,
-    coalesce(counted.mature_reached, 0) as mature_reached,
-    coalesce(counted.completed, 0) as completed,
-    coalesce(counted.mature_completed, 0) as mature_completed,
-    coalesce(counted.skipped, 0) as skipped,
-    coalesce(counted.dropped, 0) as dropped,
-    coalesce(counted.in_progress, 0) as in_progress,
-    coalesce(counted.users_with_errors, 0) as users_with_errors,
-    coalesce(counted.blocked, 0) as blocked,
-    coalesce(counted.recovered, 0) as recovered,
-    counted.average_seconds,
-    counted.percentiles[1] as p25_seconds,
-    counted.percentiles[2] as median_seconds,
-    counted.percentiles[3] as p75_seconds,
-    counted.percentiles[4] as p90_seconds,
-    counted.percentiles[5] as p95_seconds,
-    counted.last_event_at
-from entered
-left join counted
-    on counted.flow = entered.flow
-    and counted.flow_version = entered.flow_version
-    and counted.grain = entered.grain
-    and counted.cohort_on = entered.cohort_on
-    and counted.segment_by = entered.segment_by
-    and counted.segment = entered.segment
-    and counted.position = entered.position
+    cells.flow,
+    cells.flow_version,
+    cells.grain,
+    cells.cohort_on,
+    cells.cohort_week_on,
+    cells.segment_by,
+    cells.segment,
+    cells.position,
+    flow_steps.step,
+    flow_steps.is_required,
+    flow_steps.window_seconds,
+    first_value(cells.reached) over cohort as entered,
+    first_value(cells.mature_reached) over cohort as mature_entered,
+    cells.reached,
+    cells.mature_reached,
+    cells.completed,
+    cells.mature_completed,
+    cells.skipped,
+    cells.dropped,
+    cells.in_progress,
+    cells.users_with_errors,
+    cells.blocked,
+    cells.recovered,
+    cells.average_seconds,
+    cells.percentiles[1] as p25_seconds,
+    cells.percentiles[2] as median_seconds,
+    cells.percentiles[3] as p75_seconds,
+    cells.percentiles[4] as p90_seconds,
+    cells.percentiles[5] as p95_seconds,
+    cells.last_event_at
+from cells
+join {{ ref("onboarding_flow_steps") }} as flow_steps
+    on flow_steps.flow = cells.flow and flow_steps.flow_version = cells.flow_version and flow_steps.position = cells.position
+window
+    cohort as (
+        partition by cells.flow, cells.flow_version, cells.grain, cells.cohort_on, cells.segment_by, cells.segment
+        order by cells.position
+    )
