@@ -1,5 +1,6 @@
 """What has to stand before the first migration: the four roles and the databases. Needs an administrator's URL."""
 
+import contextlib
 from collections.abc import Mapping
 
 import psycopg
@@ -26,7 +27,8 @@ def bootstrap(admin_url: str, *, database: str, passwords: Mapping[Role, str], s
             raise ServerTooOld(f"This is Postgres {connection.info.server_version // 10000}; Mesocycle needs 15 or newer.")
         for role in Role:
             _ensure_role(connection, role, passwords[role])
-        _ensure_database(connection, database, Role.OWNER)
+        if _ensure_database(connection, database, Role.OWNER):
+            _close_side_doors(url_for(admin_url, database=database))
         if storage_database:
             _ensure_database(connection, storage_database, Role.PIPELINE)
             # Dagster writes an event at a time, each its own commit; after a crash the last half second of its history may be missing.
@@ -40,24 +42,31 @@ def _ensure_role(connection: psycopg.Connection, role: Role, password: str) -> N
     verb = sql.SQL("alter" if found else "create")
     connection.execute(sql.SQL("{} role {} login password {}").format(verb, name, sql.Literal(password)))
     if role is Role.ANALYST:
+        connection.execute(sql.SQL("alter role {} nocreatedb nocreaterole connection limit {}").format(name, ANALYST_CONNECTIONS))
         for setting, value in ANALYST_SETTINGS.items():
-            connection.execute(sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value)))
-        connection.execute(sql.SQL("alter role {} connection limit 20").format(name))
+            # Without superuser an administrator (a hosted Postgres) may not give some of them; the others still hold.
+            with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+                connection.execute(sql.SQL("alter role {} set {} = {}").format(name, sql.Identifier(setting), sql.Literal(value)))
 
 
+ANALYST_CONNECTIONS = 20
 ANALYST_SETTINGS = {
+    # A session may change the settings for itself, except temp_file_limit: they guard against accidents. What guards against intent
+    # are privileges (the role may select from marts and nothing else) and the limits on connections and temporary files.
     "default_transaction_read_only": "on",
     "statement_timeout": "5min",
     "idle_in_transaction_session_timeout": "15min",
     "work_mem": "64MB",
     "temp_file_limit": "2GB",
     "search_path": "marts",
+    "timezone": "UTC",
 }
 
 
-def _ensure_database(connection: psycopg.Connection, database: str, owner: Role) -> None:
+def _ensure_database(connection: psycopg.Connection, database: str, owner: Role) -> bool:
+    """Whether it was created now."""
     if connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone():
-        return
+        return False
     connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(owner.role_name)))
     connection.execute(
         sql.SQL("create database {} owner {} encoding 'UTF8' template template0").format(
@@ -67,6 +76,26 @@ def _ensure_database(connection: psycopg.Connection, database: str, owner: Role)
     connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
     for role in Role if owner is Role.OWNER else (Role.PIPELINE,):
         connection.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(database), sql.Identifier(role.role_name)))
+    return True
+
+
+def _close_side_doors(admin_url: str) -> None:
+    """Take from everybody, in a database of our own, the functions that write or block without any privilege.
+
+    Large objects can be made by any role, and an advisory lock could hold up builds for ever.
+    """
+    others = sql.SQL(", ").join(sql.Identifier(role.role_name) for role in Role if role is not Role.ANALYST)
+    with connect(admin_url, autocommit=True) as connection:
+        functions = connection.execute(
+            """
+            select oid::regprocedure::text from pg_proc
+            where pronamespace = 'pg_catalog'::regnamespace and (proname ~ '^pg_(try_)?advisory_' or proname in ('lo_creat', 'lo_create', 'lo_from_bytea'))
+            """
+        ).fetchall()
+        for (function,) in functions:
+            with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+                connection.execute(sql.SQL("revoke execute on function {} from public").format(sql.SQL(function)))
+                connection.execute(sql.SQL("grant execute on function {} to {}").format(sql.SQL(function), others))
 
 
 def database_name(url: str) -> str:

@@ -11,8 +11,9 @@
 select
     records.user_key,
     records.exercise_key,
-    exercises.exercise_id,
-    exercises.exercise_name,
+    -- What a user called an exercise of their own is free text: it's for that user (user_payloads), not for analysts.
+    case when records.exercise_key <= 100000 then exercises.exercise_id else 'custom' end as exercise_id,
+    case when records.exercise_key <= 100000 then exercises.exercise_name else '(custom exercise)' end as exercise_name,
     records.record_type,
     records.value,
     case records.record_type when 'reps' then 'reps' else 'kg' end as unit,

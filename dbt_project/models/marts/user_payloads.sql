@@ -3,6 +3,7 @@
         materialized="maintained_table",
         primary_key=["user_key", "resource"],
         replaces=["user_key"],
+        post_hook="{{ keep_from_analysts() }}",
     )
 }}
 -- depends_on: {{ ref("changes") }}
