@@ -139,6 +139,11 @@ def schemas() -> dict[str, Any]:
     return schema.pop("$defs") | {"ProblemDetails": schema}
 
 
+def method_not_allowed(methods: Sequence[str]) -> Problem:
+    allow = ", ".join(methods)
+    return Problem(METHOD_NOT_ALLOWED, f"Allowed here: {allow}.", headers={"Allow": allow})
+
+
 def documented(*kinds: ProblemKind) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` for a route that may answer these problems, besides those that any route may answer."""
     grouped: dict[int, list[ProblemKind]] = {}
@@ -212,6 +217,9 @@ def install(application: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         request_id = request.scope.get("state", {}).get("request_id")
         problem = problem_of(error)
+        if problem is not None and problem.kind is METHOD_NOT_ALLOWED:
+            # The framework names the methods of the first route that has the path, and neither HEAD nor OPTIONS.
+            problem = method_not_allowed(request.app.allowed_methods(request.scope))
         if problem is None:
             log.error("request %s failed", request_id, exc_info=error)
             problem = Problem(INTERNAL)

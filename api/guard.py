@@ -14,13 +14,13 @@ from api.errors import (
     BAD_REQUEST,
     HEAD_TOO_LARGE,
     INVALID,
-    METHOD_NOT_ALLOWED,
     NOT_FOUND,
     TIMED_OUT,
     TOO_LARGE,
     TOO_SLOW,
     UNSUPPORTED_MEDIA,
     Problem,
+    method_not_allowed,
 )
 from api.request_ids import request_id_of
 from api.settings import Settings
@@ -192,11 +192,6 @@ class _Options(Exception):
     def __init__(self, methods: list[str]) -> None:
         super().__init__()
         self.methods = methods
-
-
-def method_not_allowed(methods: list[str]) -> Problem:
-    allow = ", ".join(methods)
-    return Problem(METHOD_NOT_ALLOWED, f"Allowed here: {allow}.", headers={"Allow": allow})
 
 
 def is_deeper(body: bytes, limit: int) -> bool:
