@@ -1,0 +1,370 @@
+"""Onboarding at 10 million events of 1.25 million people: ingest over HTTP, full build, increment after 1 % new events, beside ClickHouse.
+
+ClickHouse runs in this process (chdb) on the same events, in the same run: windowFunnel over the required steps, the journey cut out by
+its first entry as the definition says. Building the marts is another job than counting a funnel (it writes every journey and step with
+its times, errors and outcome, with keys and indexes), so the macro, which answers the very question that windowFunnel does, is measured,
+too. Seconds of a build run from the first model's start to the last one's end: dbt's own start-up counts apart.
+"""
+
+import asyncio
+import datetime
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from api.tokens import generate_key_pair, issue_token
+from benchmarks.harness import Figures, ThrowawayPostgres, figure, main, throwaway_postgres
+from benchmarks.read_api import free_port, running
+from database.connection import Role
+
+PEOPLE = 1_250_000
+AS_OF = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
+YEAR_SECONDS = 366 * 86400
+REQUIRED = ("welcome", "account", "goal", "experience", "equipment", "schedule", "plan_preview")
+WINDOW_SECONDS = 1209600
+MODELS = ("+onboarding_funnel", "+onboarding_errors", "+onboarding_dropouts", "+user_days", "+user_zones")
+"""The capture of changes needs the summaries' tables to stand; they are built before and cost nothing here."""
+
+SEED = """
+insert into app.users (user_id, time_zone) select 'user-' || n, 'UTC' from generate_series(%(first)s::int, %(last)s::int) as n
+"""
+
+# A person goes from step to step with the same chance; each step is started, mostly once, and completed after seconds or days.
+# 4 % of steps fail once, 2 % of journeys hold an event out of order, 3 % come back after the window, 10 % begin without an account.
+EVENTS = """
+insert into app.onboarding_events (
+  event_id, user_key, anonymous_id, session_id, step, event_type, occurred_at, received_at, error_code, platform, app_version,
+  acquisition_channel, traceparent
+)
+select
+  gen_random_uuid(), case when is_anonymous and position <= 2 then null else user_key end,
+  case when is_anonymous then 'device-' || user_key end, 'session-' || user_key, step, event_type, occurred_at, occurred_at, error_code,
+  platform, app_version, channel, '00-' || md5(user_key::text) || '-' || substr(md5(step || user_key), 1, 16) || '-01'
+from (
+  select people.*, steps.position, steps.step, happened.event_type, happened.error_code,
+    people.entered_at + (steps.position - 1) * people.pace + happened.after as occurred_at
+  from (
+    select user_key, %(since)s::timestamptz + random() * %(seconds)s * interval '1 second' as entered_at,
+      random() < 0.1 as is_anonymous,
+      (array['ios', 'ios', 'android', 'web', null])[1 + floor(random() * 5)::int] as platform,
+      (array['3.1', '3.2', '3.3', '3.4'])[1 + floor(random() * 4)::int] as app_version,
+      (array['ads', 'friend', 'search', null])[1 + floor(random() * 4)::int] as channel,
+      case when random() < 0.1 then interval '20 hours' else (4 + random() * 60) * interval '1 second' end as pace,
+      1 + least(7, floor(ln(1 - random()) / ln(0.80)))::int as reached,
+      random() as luck
+    from app.users where user_key between %(first)s and %(last)s
+  ) as people
+  join staging.benchmark_steps as steps on steps.position <= people.reached
+  cross join lateral (
+    values ('started', interval '0', null::text), ('completed', people.pace * (0.2 + random() * 0.7), null),
+      ('error', people.pace * 0.1, (array['network', 'timeout', 'email_taken'])[1 + floor(random() * 3)::int]),
+      ('started', %(window)s * interval '1 second', null), ('completed', interval '-10 hours', null)
+  ) as happened (event_type, after, error_code)
+  where case
+    when happened.event_type = 'error' then random() < 0.04
+    when happened.event_type = 'started' and happened.after > interval '1 day' then steps.position = 1 and people.luck < 0.03
+    when happened.after < interval '0' then steps.position = 3 and people.luck > 0.98
+    when happened.event_type = 'completed' then steps.position < people.reached or people.reached = 8
+    else true end
+) as trace
+where occurred_at < %(until)s::timestamptz
+"""
+
+LINKS = """
+insert into app.identity_links (anonymous_id, user_key)
+select anonymous_id, max(user_key) from app.onboarding_events where anonymous_id is not null and user_key is not null
+group by anonymous_id on conflict do nothing
+"""
+
+
+def populate(connection: psycopg.Connection, people: int) -> int:
+    """Everybody of the year; returns the number of events."""
+    with connection.transaction():
+        connection.execute("select setseed(0.5)")
+        connection.execute(
+            "create table staging.benchmark_steps (position int, step text); insert into staging.benchmark_steps "
+            "select position, step from unnest(array['welcome', 'account', 'goal', 'experience', 'equipment', 'schedule', 'notifications', "
+            "'plan_preview']) with ordinality as steps (step, position)"
+        )
+        connection.execute(SEED, {"first": 1, "last": people})
+        definitions = connection.execute(
+            "select indexname, indexdef from pg_indexes where schemaname = 'app' and tablename = 'onboarding_events' "
+            "and indexname <> 'onboarding_events_pkey'"
+        ).fetchall()
+        for name, _ in definitions:
+            connection.execute(f"drop index app.{name}")  # type: ignore[arg-type]
+        values = {"first": 1, "last": people, "window": WINDOW_SECONDS + 1, "until": AS_OF}
+        connection.execute(EVENTS, values | {"since": AS_OF - datetime.timedelta(seconds=YEAR_SECONDS), "seconds": YEAR_SECONDS})
+        connection.execute(LINKS)
+        for _, definition in definitions:
+            connection.execute(definition)
+    connection.execute("vacuum analyze")
+    return count(connection)
+
+
+def add_one_percent(connection: psycopg.Connection, people: int, events: int) -> int:
+    """New events, 1 %: mostly of people who come after the year's end, some of people who are under way, a few late ones."""
+    wanted = events // 100
+    newcomers = int(wanted * 0.8 * people / events)
+    with connection.transaction():
+        connection.execute("select setseed(0.25)")
+        connection.execute(SEED, {"first": people + 1, "last": people + newcomers})
+        seconds = YEAR_SECONDS // 100
+        values = {
+            "first": people + 1,
+            "last": people + newcomers,
+            "window": WINDOW_SECONDS + 1,
+            "until": AS_OF + datetime.timedelta(days=40),
+        }
+        connection.execute(EVENTS, values | {"since": AS_OF, "seconds": seconds})
+        missing = wanted - (count(connection) - events)
+        connection.execute(
+            """
+            insert into app.onboarding_events (event_id, user_key, step, event_type, occurred_at)
+            select gen_random_uuid(), journeys.user_key, 'account', 'completed', journeys.entered_at + interval '5 days'
+            from marts.onboarding_journeys as journeys
+            where journeys.user_key is not null and journeys.entered_at > %s::timestamptz - interval '5 days'
+            order by journeys.user_key limit %s
+            """,
+            [AS_OF, missing],
+        )
+        connection.execute(LINKS)
+    connection.execute("analyze app.onboarding_events")
+    return count(connection) - events
+
+
+def count(connection: psycopg.Connection) -> int:
+    row = connection.execute("select count(*) from app.onboarding_events").fetchone()
+    assert row
+    return int(row[0])
+
+
+def build(postgres: ThrowawayPostgres, as_of: datetime.datetime) -> tuple[float, dict[str, float]]:
+    """(seconds from the first model's start to the last one's end, seconds per model)."""
+    from tests.dbt_project.support import run_dbt
+
+    result = run_dbt(postgres, "build", "--select", *MODELS, as_of=as_of)
+    spans = {}
+    for node in result.result.results:  # type: ignore[union-attr]
+        for timing in node.timing:
+            if timing.name == "execute" and node.node.resource_type in ("model", "seed", "test"):
+                spans[node.node.name] = (timing.started_at, timing.completed_at)
+    seconds = {name: (end - start).total_seconds() for name, (start, end) in spans.items()}
+    wall = (max(end for _, end in spans.values()) - min(start for start, _ in spans.values())).total_seconds()
+    return wall, seconds
+
+
+def mart_counts(connection: psycopg.Connection) -> list[int]:
+    """Who completed each required step, over all cohorts; first, who entered."""
+    rows = connection.execute(
+        "select position, sum(completed)::bigint, sum(entered)::bigint from marts.onboarding_funnel "
+        "where flow = 'onboarding' and grain = 'day' and segment_by = '(all)' and is_required group by position order by position"
+    ).fetchall()
+    return [int(rows[0][2]), *(int(row[1]) for row in rows)]
+
+
+def macro_sql() -> str:
+    from tests.dbt_project.onboarding.funnel_macro import render
+
+    # The mart's question: any event of the first step enters, completions go on.
+    events = """(
+        select person_key as user_id, step, occurred_at from (
+            select coalesce(e.user_key, l.user_key) as person_key, e.occurred_at,
+                unnest(case when e.step = 'welcome' and e.event_type = 'completed' then array['entered', 'welcome']
+                    when e.step = 'welcome' then array['entered'] when e.event_type = 'completed' then array[e.step] end) as step
+            from app.onboarding_events e left join app.identity_links l on l.anonymous_id = e.anonymous_id and e.user_key is null
+        ) as named
+    )"""
+    return render(events, ["entered", *REQUIRED], window_seconds=WINDOW_SECONDS)
+
+
+def clickhouse(connection: psycopg.Connection, folder: Path, runs: int) -> tuple[list[float], list[int]]:
+    """(seconds of each run, who took each step) by windowFunnel on the same events, loaded before."""
+    import pyarrow as pa
+    import pyarrow.parquet
+    from chdb import session
+
+    codes = {name: number for number, name in enumerate(REQUIRED, start=1)}
+    rows: dict[str, list[Any]] = {"person": [], "at": [], "step": [], "done": []}
+    with connection.transaction(), connection.cursor("events", binary=True) as cursor:
+        cursor.itersize = 200_000
+        cursor.execute(
+            "select coalesce(e.user_key, l.user_key, app.anonymous_key(e.anonymous_id)), (extract(epoch from e.occurred_at) * 1000000)::bigint, "
+            "e.step, e.event_type = 'completed' "
+            "from app.onboarding_events e left join app.identity_links l on l.anonymous_id = e.anonymous_id and e.user_key is null"
+        )
+        tables = []
+        while batch := cursor.fetchmany(200_000):
+            person, at, step, done = zip(*batch, strict=True)
+            tables.append(
+                pa.table(
+                    {
+                        "person": pa.array(person, pa.int64()),
+                        "at": pa.array(at, pa.uint64()),
+                        "step": pa.array([codes.get(name, 0) for name in step], pa.uint8()),
+                        "done": pa.array(done, pa.bool_()),
+                    }
+                )
+            )
+    del rows
+    file = folder / "events.parquet"
+    pyarrow.parquet.write_table(pa.concat_tables(tables), file)
+    database = session.Session(str(folder / "clickhouse"))
+    database.query("create database onboarding")
+    database.query(f"create table onboarding.events engine = MergeTree order by (person, at) as select * from file('{file}', Parquet)")
+    conditions = ", ".join(["step = 1", *(f"step = {number} and done" for number in codes.values())])
+    window = WINDOW_SECONDS * 1_000_000
+    query = (
+        f"select level, count() as people from (select person, windowFunnel({window})(at, {conditions}) as level from ("
+        f"select *, minIf(at, step = 1) over (partition by person) as entered_at, countIf(step = 1) over (partition by person) as entries "
+        f"from onboarding.events) where entries > 0 and at between entered_at and entered_at + {window} group by person) group by level"
+    )
+    plain = (
+        f"select level, count() as people from (select person, windowFunnel({window})(at, {conditions}) as level "
+        "from onboarding.events group by person) group by level"
+    )
+    seconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        database.query(plain, "JSONCompact")
+        seconds.append(time.perf_counter() - start)
+    levels = json.loads(str(database.query(query, "JSONCompact")))["data"]
+    database.close()
+    reached = {int(level): int(people) for level, people in levels}
+    return seconds, [sum(people for level, people in reached.items() if level >= step) for step in range(1, len(REQUIRED) + 2)]
+
+
+async def _client(port: int, bodies: list[bytes], latencies: list[float], failures: list[bytes]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for body in bodies:
+        start = time.perf_counter()
+        writer.write(body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        latencies.append(time.perf_counter() - start)
+        if not head.startswith(b"HTTP/1.1 202"):
+            failures.append(head)
+    writer.close()
+
+
+def _load(port: int, plans: list[list[bytes]], answer: Any) -> None:
+    async def everybody() -> tuple[float, list[float], int]:
+        latencies: list[float] = []
+        failures: list[bytes] = []
+        start = time.perf_counter()
+        await asyncio.gather(*(_client(port, plan, latencies, failures) for plan in plans))
+        return time.perf_counter() - start, latencies, len(failures)
+
+    answer.put(asyncio.run(everybody()))
+
+
+def load(port: int, plans: list[list[bytes]]) -> tuple[float, list[float]]:
+    """(seconds, latencies in seconds) of the requests, one connection per plan, from a process of its own."""
+    answer = multiprocessing.get_context("spawn").Queue()
+    process = multiprocessing.get_context("spawn").Process(target=_load, args=(port, plans, answer))
+    process.start()
+    seconds, latencies, failures = answer.get(timeout=300)
+    process.join()
+    if failures:
+        raise RuntimeError(f"{failures} requests failed")
+    return seconds, latencies
+
+
+def request(token: str, body: Any) -> bytes:
+    text = json.dumps(body).encode()
+    head = f"POST /api/v1/onboarding/step HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    return head.encode() + f"Content-Length: {len(text)}\r\n\r\n".encode() + text
+
+
+def an_event(chance: random.Random) -> dict[str, Any]:
+    return {
+        "eventId": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+        "userId": f"user-{chance.randrange(50_000)}",
+        "sessionId": f"{chance.getrandbits(64):x}",
+        "step": chance.choice(REQUIRED),
+        "eventType": chance.choice(["started", "completed"]),
+        "occurredAt": datetime.datetime.now(datetime.UTC).isoformat(),
+        "durationMs": 1500,
+        "platform": "ios",
+        "appVersion": "3.4",
+        "traceparent": f"00-{chance.getrandbits(127) + 1:032x}-{chance.getrandbits(63) + 1:016x}-01",
+    }
+
+
+def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures:
+    private, jwks = generate_key_pair()
+    token = issue_token(private, "app", ("service",), 3600)
+    port = free_port()
+    environment = {"MESOCYCLE_API_DATABASE_URL": postgres.urls[Role.API], "MESOCYCLE_API_JWKS": jwks}
+    environment["MESOCYCLE_API_WRITES_PER_MINUTE"] = "10000000"
+    command = [sys.executable, "-m", "api", "--port", str(port), "--workers", "2"]
+    batch_rates, single_rates, single_p99 = [], [], []
+    with tempfile.TemporaryDirectory() as folder, running("api", command, port, environment, Path(folder)) as service:
+        os.sched_setaffinity(service.process.pid, os.sched_getaffinity(0))
+        time.sleep(2)
+        for number in range(rounds):
+            chance = random.Random(number)
+            batches = int(60 * scale)
+            plans = [
+                [request(token, {"sentAt": datetime.datetime.now(datetime.UTC).isoformat(), "events": [an_event(chance) for _ in range(500)]})
+                 for _ in range(batches // 4)]
+                for _ in range(4)
+            ]  # fmt: skip
+            seconds, latencies = load(port, plans)
+            batch_rates.append(len(latencies) * 500 / seconds)
+            singles = [[request(token, an_event(chance)) for _ in range(int(250 * scale))] for _ in range(16)]
+            seconds, latencies = load(port, singles)
+            single_rates.append(len(latencies) / seconds)
+            single_p99.append(statistics.quantiles(latencies, n=100)[98] * 1000)
+    return {
+        "batch_events_per_second": figure(batch_rates, "events/s", limit=3000),
+        "single_requests_per_second": figure(single_rates, "requests/s", limit=800),
+        "single_p99_ms": figure(single_p99, "ms", limit=50),
+    }
+
+
+def run(quick: bool) -> Figures:
+    people = PEOPLE // 50 if quick else PEOPLE
+    with throwaway_postgres() as postgres:
+        figures = ingest(postgres, 1 if quick else 3, scale=0.4 if quick else 2)
+    with throwaway_postgres() as postgres, tempfile.TemporaryDirectory() as folder, postgres.connect() as connection:
+        events = populate(connection, people)
+        full, models = build(postgres, AS_OF)
+        print(f"{events:,} events of {people:,} people; full build {full:.1f} s")
+        for name, seconds in sorted(models.items(), key=lambda item: -item[1])[:12]:
+            print(f"  {name}: {seconds:.2f} s")
+        start = time.perf_counter()
+        macro = [int(row[2]) for row in connection.execute(macro_sql().encode()).fetchall()]
+        macro_seconds = time.perf_counter() - start
+        peer_seconds, expected = clickhouse(connection, Path(folder), 3)
+        is_equal = mart_counts(connection) == expected == macro
+        added = add_one_percent(connection, people, events)
+        increment, models = build(postgres, AS_OF + datetime.timedelta(seconds=YEAR_SECONDS // 100))
+        print(f"{added:,} new events; increment {increment:.1f} s")
+        for name, seconds in sorted(models.items(), key=lambda item: -item[1])[:12]:
+            print(f"  {name}: {seconds:.2f} s")
+    peer = {"name": "windowFunnel, chdb", "value": statistics.median(peer_seconds)}
+    return figures | {
+        "events": figure(events, "events", better="higher"),
+        "full_build_seconds": figure(full, "s", peer=peer),
+        "ratio_to_chdb": figure(full / statistics.median(peer_seconds), "×"),
+        "funnel_macro_seconds": figure(macro_seconds, "s", peer=peer),
+        "incremental_seconds": figure(increment, "s"),
+        "incremental_share": figure(increment / full, "of the full build", limit=0.1),
+        "counts_equal": figure(is_equal, "verdict"),
+    }
+
+
+if __name__ == "__main__":
+    main("onboarding", run, description=__doc__)
