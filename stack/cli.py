@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stack.commands import access, analysts, data, lifecycle, read, readiness
+from stack.commands import access, analysts, data, lifecycle, monitor, read, readiness
 from stack.commands.context import errors, set_home
 from stack.home import DEFAULT_FOLDER, ENVIRONMENT_VARIABLE
 
@@ -33,7 +33,7 @@ def options(
     set_home(home)
 
 
-for module in (lifecycle, data, read, access, analysts, readiness):
+for module in (lifecycle, data, read, access, analysts, readiness, monitor):
     module.register(app)
 
 
