@@ -226,12 +226,12 @@ def _print_addresses(home: Home) -> None:
     api, dagster = f"http://127.0.0.1:{ports.get('api')}", f"http://127.0.0.1:{ports.get('dagster')}"
     table = Table.grid(padding=(0, 2))
     table.add_row("Dagster UI", dagster)
-    table.add_row("API", f"{api}   (its documentation: {api}/docs)")
+    table.add_row("API", f"{api}   (its OpenAPI document: {api}/api/v1/openapi.json)")
     if "postgres" in ports:
         table.add_row("PostgreSQL", f"127.0.0.1:{ports['postgres']}")
     console.print(Panel(table, title="Mesocycle", expand=False))
     lines = [
-        f'curl -H "Authorization: Bearer $({command} token --user test_user)" "{api}/api/v1/summary/test_user?range=30d"',
+        f'curl -H "Authorization: Bearer $({command} token test_user)" "{api}/api/v1/summary/test_user?range=30d"',
         f"{command} summary test_user",
         f"{command} plan test_user",
         f"{command} funnel",

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command()(summary)
     app.command()(records)
     app.command()(plan)
+    app.command()(funnel)
 
 
 def summary(
@@ -29,8 +30,8 @@ def summary(
     with connect(current_platform().url(Role.API)) as connection:
         ranges = [range] if range else list(SummaryRange)
         payloads = {each: _payload(connection, user, f"summary/{each}") for each in ranges}
-    table = Table(title=f"{user}", title_justify="left")
-    table.add_column("")
+    table = Table(title=f"{user}", title_justify="left", box=None)
+    table.add_column("", no_wrap=True)
     for each in ranges:
         table.add_column(each.value, justify="right")
     for name, label in SUMMARY_ROWS.items():
@@ -39,7 +40,7 @@ def summary(
     muscles = {each: payloads[each].get("setsByMuscle") or {} for each in ranges}
     names = sorted({name for by_muscle in muscles.values() for name in by_muscle})
     if names:
-        table = Table(title="Sets by muscle (indirect work counts half)", title_justify="left")
+        table = Table(title="\nSets by muscle (indirect work counts half)", title_justify="left", box=None)
         table.add_column("")
         for each in ranges:
             table.add_column(each.value, justify="right")
@@ -55,7 +56,7 @@ SUMMARY_ROWS = {
     "sets": "sets",
     "reps": "reps",
     "volumeKg": "volume, kg",
-    "volumeChangePct": "volume against the period before, %",
+    "volumeChangePct": "volume change, %",
     "avgRpe": "average RPE",
     "exercises": "exercises",
     "recordEvents": "records improved",
@@ -77,8 +78,8 @@ def records(user: UserId) -> None:
         console.print(f"{user} has no records yet.")
         return
     kinds = list(dict.fromkeys(row["recordType"] for row in rows))
-    table = Table(title=f"Personal records of {user}", title_justify="left")
-    table.add_column("exercise")
+    table = Table(title=f"Personal records of {user}", title_justify="left", box=None)
+    table.add_column("exercise", no_wrap=True)
     for kind in kinds:
         table.add_column(kind.replace("_", " "), justify="right")
     by_exercise: dict[str, dict[str, Any]] = {}
@@ -131,6 +132,85 @@ def plan(
         console.print(table)
 
 
+FUNNEL_SQL = """
+with counted as (
+    select segment, position, step, bool_and(is_required) as is_required, sum(entered)::int as entered, sum(reached)::int as reached,
+        sum(completed)::int as completed, sum(dropped)::int as dropped, sum(in_progress)::int as in_progress,
+        sum(users_with_errors)::int as users_with_errors
+    from marts.onboarding_funnel
+    where flow = %(flow)s and grain = 'day' and segment_by = %(segment_by)s
+      and flow_version = (select max(flow_version) from marts.onboarding_funnel where flow = %(flow)s)
+      and cohort_on between coalesce(%(first)s, '-infinity'::date) and coalesce(%(last)s, 'infinity'::date)
+    group by segment, position, step
+)
+select counted.*, times.median_seconds
+from counted
+left join lateral (
+    -- Medians don't add up over cohorts: they come from the people themselves.
+    select percentile_cont(0.5) within group (order by seconds_from_previous) as median_seconds
+    from marts.onboarding_steps
+    where flow = %(flow)s and onboarding_steps.position = counted.position and counted.segment = '(all)'
+      and cohort_on between coalesce(%(first)s, '-infinity'::date) and coalesce(%(last)s, 'infinity'::date)
+) as times on true
+order by segment, position
+"""
+
+
+def funnel(
+    flow: Annotated[str, typer.Option(help="Which flow: onboarding, first_workout or another one of the seed.")] = "onboarding",
+    first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First cohort, a UTC day of entry.")] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last cohort.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Split by platform, app_version or acquisition_channel.")] = None,
+) -> None:
+    """Print where a flow loses people: a bar for each step, those still on their way apart from those who left."""
+    parameters = {
+        "flow": flow,
+        "segment_by": segment or "(all)",
+        "first": first.date() if first else None,
+        "last": last.date() if last else None,
+    }
+    with connect(current_platform().url(Role.ANALYST)) as connection:
+        rows = connection.execute(FUNNEL_SQL, parameters).fetchall()
+        known = [row[0] for row in connection.execute("select distinct flow from marts.onboarding_funnel order by 1").fetchall()]
+    if not rows:
+        reason = (
+            f"There is no flow {flow!r}; there are: {', '.join(known)}." if flow not in known else "Nobody entered in this time or segment."
+        )
+        raise CommandError(reason)
+    for name in dict.fromkeys(row[0] for row in rows):
+        own = [row for row in rows if row[0] == name]
+        entered = own[0][4]
+        table = Table(
+            title=f"{flow}{'' if name == '(all)' else f', {segment} {name}'}: {entered:,} people entered", title_justify="left", box=None
+        )
+        table.add_column("step")
+        table.add_column("done", no_wrap=True)
+        for column in ("people", "of all", "left here", "on their way", "with errors", "median time"):
+            table.add_column(column, justify="right")
+        for _, _, step, is_required, _, _, completed, dropped, in_progress, with_errors, median in own:
+            share = completed / entered if entered else 0.0
+            table.add_row(
+                step if is_required else f"{step} [dim](optional)[/]",
+                f"[green]{'█' * round(share * 20)}[/][dim]{'░' * (20 - round(share * 20))}[/]",
+                f"{completed:,}",
+                f"{share:.1%}",
+                f"{dropped:,}" if is_required else "–",
+                f"{in_progress:,}" if is_required else "–",
+                f"{with_errors:,}",
+                _duration(median),
+            )
+        console.print(table)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def _running_week(found: dict[str, Any]) -> int:
     """The week of the plan that holds today, by this machine's calendar; the first or last one outside of it."""
     today = datetime.now(UTC).date()
@@ -179,4 +259,4 @@ def _shown(value: Any) -> str:
         return f"{value:,.1f}" if value % 1 else f"{value:,.0f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return str(value)[:10] if str(value)[4:5] == "-" else str(value)  # an instant is shown by its day
