@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import re
 import uuid
@@ -378,7 +379,7 @@ class EventWriter:
                     await self._write([submission])
                 return
             self._finish(group, error)
-        except (Problem, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except Exception as error:  # whatever it is, the requests that wait must hear of it and the writer must go on
             self._finish(group, error)
         else:
             self._finish(group, None)
@@ -429,4 +430,7 @@ async def _user_keys(connection: asyncpg.Connection, users: list[str]) -> dict[s
 
 
 def _raw_text(raw: Any) -> str:
-    return orjson.dumps(raw).decode()[:RAW_CHARACTERS]
+    try:
+        return orjson.dumps(raw).decode()[:RAW_CHARACTERS]
+    except TypeError:  # an integer beyond 64 bits
+        return json.dumps(raw)[:RAW_CHARACTERS]
