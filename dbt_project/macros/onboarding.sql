@@ -1,3 +1,4 @@
+-- fmt: off
 {#- Events of onboarding flows as every model takes them, and what is common to its models. -#}
 
 {#-

@@ -1,9 +1,10 @@
 {{ config(materialized="table", post_hook="analyze {{ this }}") }}
 -- depends_on: {{ ref("changes") }}
--- Looked up once for the three models that read events, and analysed: from a subquery the planner would expect a handful of rows and
+-- Looked up once for the three models that read events, and analysed: from a subquery the planner would expect a
+-- handful of rows and
 -- compare every event with every journey. Empty where those models are built in full.
 with
-    people as materialized (
+    people as materialized(
         select distinct person_key
         from {{ change_queue() }}
         where
@@ -15,4 +16,4 @@ with
             )
     )
 
-{{ onboarding_events("people") }}
+    {{ onboarding_events("people") }}

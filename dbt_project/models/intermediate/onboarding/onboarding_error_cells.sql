@@ -9,9 +9,7 @@
     )
 }}
 with
-    {%- if is_partial() %}
-    weeks as materialized {{ changed_keys(["cohort_week_on"]) }},
-    {%- endif %}
+    {%- if is_partial() %} weeks as materialized {{ changed_keys(["cohort_week_on"]) }}, {%- endif %}
     facts as (
         select
             errors.flow,
@@ -30,16 +28,18 @@ with
             errors.seconds_to_recover,
             steps.done_at is not null as is_done
         from {{ ref("onboarding_step_errors") }} as errors
-        join {{ ref("onboarding_journeys") }} as journeys
-            on journeys.person_key = errors.person_key and journeys.flow = errors.flow and journeys.flow_version = errors.flow_version
-        join {{ ref("onboarding_steps") }} as steps
+        join
+            {{ ref("onboarding_journeys") }} as journeys
+            on journeys.person_key = errors.person_key
+            and journeys.flow = errors.flow
+            and journeys.flow_version = errors.flow_version
+        join
+            {{ ref("onboarding_steps") }} as steps
             on steps.person_key = errors.person_key
             and steps.flow = errors.flow
             and steps.flow_version = errors.flow_version
             and steps.position = errors.position
-        {%- if is_partial() %}
-        where errors.cohort_week_on in (select cohort_week_on from weeks)
-        {%- endif %}
+        {%- if is_partial() %} where errors.cohort_week_on in (select cohort_week_on from weeks) {%- endif %}
     )
 
 select

@@ -12,15 +12,15 @@
 -- depends_on: {{ ref("changes") }}
 -- depends_on: {{ ref("stg_onboarding_events") }}
 -- depends_on: {{ ref("onboarding_changed_events") }}
--- Errors in order: from the step being reached on, inside the window, for an optional step not after the next required one.
+-- Errors in order: from the step being reached on, inside the window, for an optional step not after the next
+-- required one.
 with
     {%- if is_partial() %}
-    people as materialized {{ changed_keys(["person_key"]) }},
-    events as not materialized (
-        select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
-    ),
-    {%- else %}
-    events as not materialized (select * from {{ ref("stg_onboarding_events") }}),
+        people as materialized {{ changed_keys(["person_key"]) }},
+        events as not materialized(
+            select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
+        ),
+    {%- else %} events as not materialized(select * from {{ ref("stg_onboarding_events") }}),
     {%- endif %}
 
     errors as (
@@ -46,12 +46,22 @@ select
         then extract(epoch from min(steps.done_at) - min(errors.occurred_at))::double precision
     end as seconds_to_recover
 from errors
-join {{ ref("onboarding_flow_steps") }} as flow_steps on flow_steps.flow_key = errors.flow_key and flow_steps.position = errors.position
-join {{ ref("onboarding_steps") }} as steps
+join
+    {{ ref("onboarding_flow_steps") }} as flow_steps
+    on flow_steps.flow_key = errors.flow_key
+    and flow_steps.position = errors.position
+join
+    {{ ref("onboarding_steps") }} as steps
     on steps.person_key = errors.person_key
     and steps.flow = flow_steps.flow
     and steps.flow_version = flow_steps.flow_version
     and steps.position = errors.position
 where errors.occurred_at between steps.reached_at and steps.last_event_at
 group by
-    steps.person_key, steps.flow, steps.flow_version, steps.position, errors.error_code, steps.cohort_on, steps.cohort_week_on
+    steps.person_key,
+    steps.flow,
+    steps.flow_version,
+    steps.position,
+    errors.error_code,
+    steps.cohort_on,
+    steps.cohort_week_on

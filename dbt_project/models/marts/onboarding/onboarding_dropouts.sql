@@ -14,7 +14,9 @@ select
     journeys.last_event_at,
     extract(epoch from as_of.as_of - journeys.last_event_at)::double precision / 3600 as hours_since,
     case
-        when used.occurred_at < coalesce(journeys.next_event_at, 'infinity') then 'app / ' || used.feature else journeys.next_event
+        when used.occurred_at < coalesce(journeys.next_event_at, 'infinity')
+        then 'app / ' || used.feature
+        else journeys.next_event
     end as next_event,
     least(used.occurred_at, journeys.next_event_at) as next_event_at,
     journeys.trace_id
@@ -30,5 +32,6 @@ left join
             and usage_events.occurred_at <= as_of.as_of
         order by usage_events.occurred_at, usage_events.event_id
         limit 1
-    ) as used on true
+    ) as used
+    on true
 where journeys.status = 'dropped'

@@ -1,13 +1,28 @@
 {{
     config(
         materialized="materialized_view",
-        pre_hook="set local enable_nestloop = off; set local enable_mergejoin = off",
+        pre_hook="set local enable_nestloop = off; set local enable_mergejoin= off",
         indexes=[
-            {"columns": ["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position", "error_code"], "unique": true}
+            {
+                "columns": [
+                    "flow",
+                    "flow_version",
+                    "grain",
+                    "cohort_on",
+                    "segment_by",
+                    "segment",
+                    "position",
+                    "error_code",
+                ],
+                "unique": true,
+            }
         ],
         source_version=version_of(["onboarding_error_cells", "onboarding_funnel_cells"]),
         audits=[
-            {"name": "nobody is both blocked and recovered", "sql": "select flow, cohort_on, segment, error_code from {relation} where blocked + recovered > users or hits < users"},
+            {
+                "name": "nobody is both blocked and recovered",
+                "sql": "select flow, cohort_on, segment, error_code from {relation} where blocked + recovered > users or hits < users",
+            },
         ],
     )
 }}
@@ -19,7 +34,8 @@ with
             funnel.mature_reached - errors.mature_users as others,
             funnel.mature_completed - errors.mature_completed as others_completed
         from {{ ref("onboarding_error_cells") }} as errors
-        join {{ ref("onboarding_funnel_cells") }} as funnel
+        join
+            {{ ref("onboarding_funnel_cells") }} as funnel
             on funnel.flow = errors.flow
             and funnel.flow_version = errors.flow_version
             and funnel.grain = errors.grain

@@ -1,7 +1,7 @@
 {{
     config(
         materialized="materialized_view",
-        pre_hook="set local enable_nestloop = off; set local enable_mergejoin = off",
+        pre_hook="set local enable_nestloop = off; set local enable_mergejoin= off",
         indexes=[
             {
                 "columns": ["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position"],

@@ -14,26 +14,24 @@
 -- depends_on: {{ ref("onboarding_changed_events") }}
 with
     {%- if is_partial() %}
-    people as materialized {{ changed_keys(["person_key"]) }},
-    events as not materialized (
-        select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
-    ),
-    {%- else %}
-    events as not materialized (select * from {{ ref("stg_onboarding_events") }}),
+        people as materialized {{ changed_keys(["person_key"]) }},
+        events as not materialized(
+            select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
+        ),
+    {%- else %} events as not materialized(select * from {{ ref("stg_onboarding_events") }}),
     {%- endif %}
-    flow_steps as not materialized (select * from {{ ref("onboarding_flow_steps") }}),
+    flow_steps as not materialized(select * from {{ ref("onboarding_flow_steps") }}),
 
-    steps as not materialized (
+    steps as not materialized(
         select *
         from {{ ref("onboarding_steps") }}
-        {%- if is_partial() %}
-        where person_key in (select person_key from people)
-        {%- endif %}
+        {%- if is_partial() %} where person_key in (select person_key from people) {%- endif %}
     ),
 
     -- Segments are those of the event that opened the journey.
     entries as (
-        select distinct on (events.person_key, events.flow_key)
+        select distinct
+            on (events.person_key, events.flow_key)
             events.person_key,
             events.flow_key,
             coalesce(nullif(events.platform, ''), '(none)') as platform,
@@ -64,7 +62,7 @@ with
         group by person_key, flow, flow_version
     ),
 
-    as_of as materialized (select {{ as_of() }} as as_of),
+    as_of as materialized(select {{ as_of() }} as as_of),
 
     placed as (
         select
@@ -76,22 +74,28 @@ with
             walked.steps_completed = total.required_steps as is_completed,
             as_of.as_of > walked.entered_at + make_interval(secs => furthest.window_seconds) as is_mature
         from walked
-        join flow_steps as furthest
+        join
+            flow_steps as furthest
             on furthest.flow = walked.flow
             and furthest.flow_version = walked.flow_version
             and furthest.position = walked.furthest_position
-        join flow_steps as last_taken
+        join
+            flow_steps as last_taken
             on last_taken.flow = walked.flow
             and last_taken.flow_version = walked.flow_version
             and last_taken.position = walked.last_position
-        join (select flow_key, count(*) filter (where is_required) as required_steps from flow_steps group by flow_key) as total
+        join
+            (
+                select flow_key, count(*) filter (where is_required) as required_steps from flow_steps group by flow_key
+            ) as total
             on total.flow_key = furthest.flow_key
         cross join as_of
     ),
 
     -- What somebody who dropped did next, in whatever flow.
     after_dropping as (
-        select distinct on (placed.person_key, placed.flow_key)
+        select distinct
+            on (placed.person_key, placed.flow_key)
             placed.person_key,
             placed.flow_key,
             flow_steps.flow || ' / ' || flow_steps.step || ' ' || events.event_type as next_event,
@@ -116,7 +120,9 @@ select
     entries.acquisition_channel,
     placed.matured_at,
     placed.is_mature,
-    case when placed.is_completed then 'completed' when placed.is_mature then 'dropped' else 'in_progress' end as status,
+    case
+        when placed.is_completed then 'completed' when placed.is_mature then 'dropped' else 'in_progress'
+    end as status,
     placed.furthest_position,
     placed.furthest_step,
     placed.last_step,

@@ -11,25 +11,21 @@
 -- depends_on: {{ ref("changes") }}
 -- depends_on: {{ ref("stg_onboarding_events") }}
 -- depends_on: {{ ref("onboarding_changed_events") }}
--- Who took all steps in order, which is nearly everybody, has each step's first events as they are: `checked` proves it for each
+-- Who took all steps in order, which is nearly everybody, has each step's first events as they are: `checked` proves
+-- it for each
 -- journey. The others' chains are followed event by event: `chain`.
 with recursive
     {%- if is_partial() %}
-    people as materialized {{ changed_keys(["person_key"]) }},
-    events as not materialized (
-        select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
-    ),
-    {%- else %}
-    events as not materialized (select * from {{ ref("stg_onboarding_events") }}),
+        people as materialized {{ changed_keys(["person_key"]) }},
+        events as not materialized(
+            select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
+        ),
+    {%- else %} events as not materialized(select * from {{ ref("stg_onboarding_events") }}),
     {%- endif %}
-    flow_steps as not materialized (select * from {{ ref("onboarding_flow_steps") }}),
+    flow_steps as not materialized(select * from {{ ref("onboarding_flow_steps") }}),
 
     measured as (
-        select
-            events.person_key,
-            events.flow_key,
-            events.position,
-            {{ onboarding_step_measures("events") }}
+        select events.person_key, events.flow_key, events.position, {{ onboarding_step_measures("events") }}
         from events
         group by events.person_key, events.flow_key, events.position
     ),
@@ -50,11 +46,13 @@ with recursive
             journey as (partition by measured.person_key, measured.flow_key),
             before as (
                 partition by measured.person_key, measured.flow_key
-                order by measured.position rows between unbounded preceding and 1 preceding
+                order by measured.position
+                rows between unbounded preceding and 1 preceding
             ),
             later as (
                 partition by measured.person_key, measured.flow_key
-                order by measured.position rows between 1 following and unbounded following
+                order by measured.position
+                rows between 1 following and unbounded following
             )
     ),
 
@@ -73,20 +71,20 @@ with recursive
         from checked
     ),
 
-    tangled_journeys as materialized (
+    tangled_journeys as materialized(
         select distinct person_key, flow_key, entered_at, matured_at
         from judged
         where entered_at is not null and is_in_order is not true
     ),
 
-    tangled_events as materialized (
+    tangled_events as materialized(
         select events.*, tangled_journeys.entered_at, tangled_journeys.matured_at
         from tangled_journeys
         join events on events.person_key = tangled_journeys.person_key and events.flow_key = tangled_journeys.flow_key
         where events.occurred_at between tangled_journeys.entered_at and tangled_journeys.matured_at
     ),
 
-    completions as materialized (
+    completions as materialized(
         select person_key, flow_key, position, array_agg(occurred_at) as completed_at
         from tangled_events
         where is_required and event_type = 'completed'
@@ -94,7 +92,7 @@ with recursive
     ),
 
     -- One row per required step that became possible: the first completion that doesn't lie before the last step's.
-    chain (person_key, flow_key, position, done_at) as (
+    chain(person_key, flow_key, position, done_at) as (
         select person_key, flow_key, 0::smallint, entered_at
         from tangled_journeys
         union all
@@ -104,17 +102,19 @@ with recursive
             flow_steps.position,
             (select min(instant) from unnest(completions.completed_at) as instant where instant >= chain.done_at)
         from chain
-        join flow_steps
+        join
+            flow_steps
             on flow_steps.flow_key = chain.flow_key
             and flow_steps.previous_required_position = chain.position
             and flow_steps.is_required
-        left join completions
+        left join
+            completions
             on completions.person_key = chain.person_key
             and completions.flow_key = chain.flow_key
             and completions.position = flow_steps.position
         where chain.done_at is not null
     ),
-    links as materialized (select * from chain where done_at is not null),
+    links as materialized(select * from chain where done_at is not null),
 
     untangled as (
         select
@@ -127,18 +127,27 @@ with recursive
             min(previous.done_at) as ready_at,
             min(following.done_at) as next_done_at
         from tangled_events
-        join flow_steps on flow_steps.flow_key = tangled_events.flow_key and flow_steps.position = tangled_events.position
-        join links as previous
+        join
+            flow_steps
+            on flow_steps.flow_key = tangled_events.flow_key
+            and flow_steps.position = tangled_events.position
+        join
+            links as previous
             on previous.person_key = tangled_events.person_key
             and previous.flow_key = tangled_events.flow_key
             and previous.position = flow_steps.previous_required_position
-        left join links as following
+        left join
+            links as following
             on following.person_key = tangled_events.person_key
             and following.flow_key = tangled_events.flow_key
             and following.position = flow_steps.next_required_position
         where
             tangled_events.occurred_at >= previous.done_at
-            and (tangled_events.is_required or following.done_at is null or tangled_events.occurred_at <= following.done_at)
+            and (
+                tangled_events.is_required
+                or following.done_at is null
+                or tangled_events.occurred_at <= following.done_at
+            )
         group by tangled_events.person_key, tangled_events.flow_key, tangled_events.position
     ),
 
@@ -147,12 +156,15 @@ with recursive
             completed_at, skipped_at, done_at, starts, skips, errors, first_error, last_error, last_trace
     {%- endset %}
     steps as (
-        select {{ columns }} from judged where is_in_order
+        select {{ columns }}
+        from judged
+        where is_in_order
         union all
-        select {{ columns }} from untangled
+        select {{ columns }}
+        from untangled
     ),
 
-    as_of as materialized (select {{ as_of() }} as as_of)
+    as_of as materialized(select {{ as_of() }} as as_of)
 
 select
     steps.person_key,
@@ -171,10 +183,14 @@ select
     steps.done_at,
     steps.last_event_at,
     case
-        when steps.done_at = steps.completed_at then 'completed'
-        when steps.done_at is not null then 'skipped'
-        when as_of.as_of <= steps.matured_at and (flow_steps.is_required or steps.next_done_at is null) then 'in_progress'
-        when steps.errors > 0 then 'blocked'
+        when steps.done_at = steps.completed_at
+        then 'completed'
+        when steps.done_at is not null
+        then 'skipped'
+        when as_of.as_of <= steps.matured_at and (flow_steps.is_required or steps.next_done_at is null)
+        then 'in_progress'
+        when steps.errors > 0
+        then 'blocked'
         else 'abandoned'
     end as outcome,
     steps.starts,

@@ -9,7 +9,8 @@ select
     is_required,
     window_seconds,
     position = 1 as is_first,
-    is_required and position = max(position) filter (where is_required) over (partition by flow, flow_version) as is_last,
+    is_required
+    and position = max(position) filter (where is_required) over (partition by flow, flow_version) as is_last,
     (count(*) filter (where is_required) over before)::int as required_before,
     coalesce(max(position) filter (where is_required) over before, 0)::smallint as previous_required_position,
     min(position) filter (where is_required) over later as next_required_position
