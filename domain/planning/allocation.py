@@ -60,6 +60,26 @@ def limit_by_muscle(week: Week, bounds: NDArray[np.uint64], table: Movements) ->
 
     Slots are filled in order of importance: the first of every session, then the second …; each keeps as many sets as fit.
     """
+    over = np.flatnonzero(~fits(_half_sets(week, week.sets, table), bounds))
+    if not len(over):
+        return week
+    sets, reason = week.sets.copy(), week.reason.copy()
+    limited, limited_reason = _limit(_users(week, over), bounds[:, over], table)
+    sets[:, :, over], reason[:, :, over] = limited, limited_reason
+    return replace(week, sets=sets, reason=reason)
+
+
+def _half_sets(week: Week, sets: NDArray[np.int8], table: Movements) -> NDArray[np.uint64]:
+    """(WORDS, users) half sets per muscle of a week, packed."""
+    days, slots, users = sets.shape
+    total = np.zeros((WORDS, users), dtype=np.uint64)
+    for day in range(days):
+        for slot in range(slots):
+            total += table.muscles[:, week.row[day, slot]] * sets[day, slot].astype(np.uint64)
+    return total
+
+
+def _limit(week: Week, bounds: NDArray[np.uint64], table: Movements) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     sets, reason = week.sets.copy(), week.reason.copy()
     days, slots, users = sets.shape
     total = np.zeros((WORDS, users), dtype=np.uint64)
@@ -77,7 +97,7 @@ def limit_by_muscle(week: Week, bounds: NDArray[np.uint64], table: Movements) ->
             sets[day, slot] = count
             reason[day, slot][changed] = _MUSCLE_LIMIT
             total = trial
-    return replace(week, sets=sets, reason=reason)
+    return sets, reason
 
 
 def fit_time(week: Week, minutes: NDArray[np.int16], table: Movements) -> Week:
@@ -272,11 +292,8 @@ def grow(
     No muscle grows by more than a fifth (rounded down to half sets) nor past `bounds` (WORDS, users); no slot passes `most`
     (days, slots, users); no session takes longer than its `spare` seconds (days, users) more. Paired slots grow with their rest.
     """
-    days, slots, users = sets.shape
-    total = np.zeros((WORDS, users), dtype=np.uint64)
-    for slot in range(slots):
-        for day in range(days):
-            total += table.muscles[:, week.row[day, slot]] * sets[day, slot].astype(np.uint64)
+    days, slots, _ = sets.shape
+    total = _half_sets(week, sets, table)
     limit = grown(total)
     after, left = sets.copy(), spare.copy()
     for slot in range(slots):

@@ -50,17 +50,20 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
     inputs = replace(inputs, equipment=inputs.equipment & np.uint32((1 << len(EQUIPMENT)) - 1))
     clean = Profiles.of(inputs)
     inputs = replace(inputs, history=forget(inputs.history, clean.reference))
-    order = np.argsort(clean.days, kind="stable")
+    group = clean.days.astype(np.int16) * WEEKS + clean.phase
+    order = np.argsort(group, kind="stable")
     is_sorted = bool((order == np.arange(len(order))).all())
     arranged, clean = (inputs, clean) if is_sorted else (inputs.take(order), clean.take(order))
     kind, pool = _kinds(arranged, clean, table)
     parts: list[dict[str, NDArray]] = []
-    bounds = np.searchsorted(clean.days, np.arange(1, 8))
+    bounds = np.searchsorted(group[order], np.arange(WEEKS, 7 * WEEKS + 1))
     for days in range(1, 7):
-        for start in range(int(bounds[days - 1]), int(bounds[days]), CHUNK):
-            stop = min(start + CHUNK, int(bounds[days]))
-            chunk = arranged.of_users(start, stop), clean.of_users(start, stop), kind[start:stop]
-            parts.append(_plan_chunk(*chunk, pool, days, catalogue, table))
+        for phase in range(WEEKS):
+            first, last = (int(bound) for bound in bounds[(days - 1) * WEEKS + phase :][:2])
+            for start in range(first, last, CHUNK):
+                stop = min(start + CHUNK, last)
+                chunk = arranged.of_users(start, stop), clean.of_users(start, stop), kind[start:stop]
+                parts.append(_plan_chunk(*chunk, pool, days, phase, catalogue, table))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else _no_columns()
     sessions, slots = columns.pop("session_count"), columns.pop("slot_count")
     batch = PlanBatch(
@@ -108,10 +111,11 @@ def _plan_chunk(
     kind: NDArray[np.intp],
     pool: Candidates,
     days: int,
+    phase: int,
     catalogue: Catalogue,
     table: Movements,
 ) -> dict[str, NDArray]:
-    """Columns of the plans of users who all train on `days` days."""
+    """Columns of the plans of users who all train on `days` days and are in the same week of their mesocycle."""
     users, empty, tables = len(inputs), len(table), _tables()
     history = inputs.history
     owner = np.repeat(np.arange(users, dtype=np.int64), np.diff(history.offsets))
@@ -165,15 +169,14 @@ def _plan_chunk(
     def flat(values: NDArray) -> NDArray:
         return values.transpose(2, 0, 1).reshape(-1)[taken]
 
-    phases = ((clean.phase[None, :] + np.arange(WEEKS)[:, None]) % WEEKS).astype(np.int8)
-    base = np.stack([flat(by_phase[phase]) for phase in range(WEEKS)], axis=1)
+    phases = [(phase + week) % WEEKS for week in range(WEEKS)]
+    base = np.stack([flat(by_phase[number]) for number in range(WEEKS)], axis=1)
     row, role, rep_min, rep_max = flat(row), flat(role), flat(rep_min), flat(rep_max)
     careful = ((table.caution[row] & clean.caution[user]) != 0).astype(np.int8)
     back = layoff.extra_reserve(clean.weeks_off)[user]
-    planned_reserve = tables["reserve"][clean.experience]
-    of_user = np.arange(users)
-    begin = np.where(clean.phase == 3, 0, clean.phase)
-    first_reserve = np.minimum(planned_reserve[of_user, begin][user] + careful + back, MOST_RESERVE).astype(np.int8)
+    planned_reserve = tables["reserve"][clean.experience][user]
+    begin = 0 if phase == 3 else phase
+    first_reserve = np.minimum(planned_reserve[:, begin] + careful + back, MOST_RESERVE).astype(np.int8)
     lists = loads.LoadLists.of(inputs.inventories)
     slots_of = loads.Slots(user=user, row=row, sets=base[:, 0], rep_min=rep_min, rep_max=rep_max, reserve=first_reserve)
     person = _people(inputs, clean)
@@ -181,20 +184,16 @@ def _plan_chunk(
     log = loads.Log.of(history, history_row, owner, person, estimates, table)
     first = loads.first_load(slots_of, person, log, grid, lists, table)
     waves = (role == MAIN) & (_WAVES[clean.goal] & (clean.experience != BEGINNER))[user]
-    weekly, why = loads.weekly_loads(first, waves, phases[:, user], clean.weeks_off[user], clean.age[user], grid, lists)
+    weekly, why = loads.weekly_loads(first, waves, phases, clean.weeks_off[user], clean.age[user], grid, lists)
 
     # Weeks of the mesocycle in the order of the plan
-    phase_of_slot = phases[:, user]
-    of_slot = np.arange(len(user))
-    weekly_sets = np.stack([base[of_slot, phase_of_slot[w]] for w in range(WEEKS)], axis=1)
     reserve = np.empty((len(user), WEEKS), dtype=np.int8)
-    for w in range(WEEKS):
+    most = np.zeros(len(user), dtype=np.int8)
+    for w, number in enumerate(phases):
         ease = careful + (first.guess + back if w == 0 else (back > 1) * np.int8(w == 1))
-        reserve[:, w] = np.minimum(planned_reserve[of_user, phases[w]][user] + ease, MOST_RESERVE)
-    is_deload = phase_of_slot.T == 3
-    building = np.where(is_deload, 0, reserve).max(axis=1)
-    easiest = np.where(building == MOST_RESERVE, MOST_RESERVE + 1, schemes.DELOAD_RESERVE).astype(np.int8)
-    reserve = np.where(is_deload, easiest[:, None], reserve)
+        reserve[:, w] = np.minimum(planned_reserve[:, number] + ease, MOST_RESERVE)
+        most = most if number == 3 else np.maximum(most, reserve[:, w])
+    reserve[:, phases.index(3)] = np.where(most == MOST_RESERVE, MOST_RESERVE + 1, schemes.DELOAD_RESERVE)
 
     slots_of_session = held.sum(axis=2)
     sessions_taken = np.flatnonzero(slots_of_session)
@@ -202,7 +201,7 @@ def _plan_chunk(
         tables["weekdays"][days - 1, clean.weekday_mask, :days] - ((clean.starts_on + 3) % 7)[:, None]
     ) % 7  # 1970 began on a Thursday
     offset = np.sort(offset, axis=1).astype(np.int8)
-    weekly_minutes = np.stack([minutes[phases[w], :, of_user] for w in range(WEEKS)], axis=2)
+    weekly_minutes = np.stack([minutes[number].T for number in phases], axis=2)
     derived = (clean.starts_on, clean.mesocycle_started_on, clean.phase, clean.low_adherence)
     return {
         "user_key": inputs.user_key.astype(np.int64),
@@ -213,7 +212,7 @@ def _plan_chunk(
         "split": split,
         "starts_on": clean.starts_on,
         "mesocycle_started_on": clean.mesocycle_started_on,
-        "deload_week": np.argmax(phases == 3, axis=0).astype(np.int8),
+        "deload_week": np.full(users, phases.index(3), dtype=np.int8),
         "session_count": (slots_of_session > 0).sum(axis=1),
         "slot_count": slots_of_session.sum(axis=1),
         "session_day": offset.ravel()[sessions_taken],
@@ -228,7 +227,7 @@ def _plan_chunk(
         "exercise_reason": flat(choice.reason),
         "sets_reason": flat(reason_of_sets),
         "numbers": first.numbers,
-        "sets": weekly_sets,
+        "sets": base[:, phases],
         "load_kg": weekly,
         "reserve": reserve,
         "load_reason": why,

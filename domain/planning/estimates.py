@@ -43,12 +43,14 @@ def estimate(history: History, today: NDArray[np.int32]) -> Estimates:
     kg = history.e1rm_kg
     usable = (kg >= LOWEST_PLAUSIBLE_KG) & (kg <= HIGHEST_PLAUSIBLE_KG)
     logs = np.log(np.where(usable, kg, np.float32(1)))
-    newest = np.where(usable, history.session_on, np.int32(-(2**30))).max(axis=1, initial=-(2**30))
     weight = np.where(usable, _SESSION_WEIGHT[: kg.shape[1]], np.float32(0))
-    total = weight.sum(axis=1)
+    newest = np.full(len(kg), -(2**30), dtype=np.int32)
+    for place in range(kg.shape[1]):
+        newest = np.maximum(newest, np.where(usable[:, place], history.session_on[:, place], np.int32(-(2**30))))
+    total = np.einsum("ij->i", weight)
     safe = np.maximum(total, np.float32(1e-9))
-    mean = (weight * logs).sum(axis=1) / safe
-    spread = (weight * (logs - mean[:, None]) ** 2).sum(axis=1) / safe
+    mean = np.einsum("ij,ij->i", weight, logs) / safe
+    spread = np.einsum("ij,ij->i", weight, (logs - mean[:, None]) ** 2) / safe
     age = np.where(total > 0, today - newest, 0).astype(np.float32)
     variance = (spread + np.float32(SESSION_NOISE**2)) / np.maximum(total, np.float32(1)) + (age * np.float32(DRIFT_PER_DAY)) ** 2
     return Estimates(

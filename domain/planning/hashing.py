@@ -64,13 +64,24 @@ def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int
     return fold(hashes, _history_hashes(inputs.history).view(np.int64)).view(np.int64)
 
 
+_HISTORY: Final = ("session_on", "top_load_kg", "rpe", "e1rm_kg", "top_reps", "fewest_reps", "sets_at_top", "working_sets")
+
+
 def _history_hashes(history: History) -> NDArray[np.uint64]:
-    rows = mix(words(history.exercise_key))
-    for name in ("session_on", "top_load_kg", "top_reps", "fewest_reps", "sets_at_top", "working_sets", "rpe", "e1rm_kg"):
+    """Each row's bytes as words, every word mixed with its place, summed; then summed by user."""
+    parts = []
+    for name in _HISTORY:
         matrix = getattr(history, name)
-        for position in range(matrix.shape[1]):
-            rows = fold(rows, matrix[:, position])
-    return _sum_by_user(rows, history.offsets)
+        if matrix.dtype.kind == "f":
+            matrix = np.where(np.isnan(matrix), np.float32(np.nan), matrix + np.float32(0)).astype(np.float32)
+        parts.append(np.ascontiguousarray(matrix).view(np.uint8).reshape(len(history), matrix.shape[1] * matrix.itemsize))
+    whole = np.concatenate(parts, axis=1)
+    padded = np.zeros((len(history), -(-whole.shape[1] // 8) * 8), dtype=np.uint8)
+    padded[:, : whole.shape[1]] = whole
+    row_words = padded.view("<u8")
+    places = mix(np.arange(row_words.shape[1], dtype=np.uint64))
+    rows = np.einsum("ij->i", mix(row_words ^ places))
+    return _sum_by_user(fold(rows, history.exercise_key), history.offsets)
 
 
 def _inventory_hashes(inputs: PlanningInputs) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """The load of each slot in each week, and why: from the log, from a related exercise, or from nothing but a body weight."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -240,19 +241,19 @@ def _returning(
 
     A return: a break of over two weeks between two of the last sessions, the first session after it less than three weeks ago.
     """
-    on = history.session_on
-    present = on > NO_DATE
-    gap = np.where(present[:, 1:], on[:, :-1] - on[:, 1:], 0)
-    broken = (gap > layoff.FREE_WEEKS * 7) & present[:, :-1] & (reference[:, None] - on[:, :-1] < RETURN_DAYS)
-    place = np.argmax(broken, axis=1)
-    found = broken[np.arange(len(on)), place] if len(on) else np.zeros(0, dtype=bool)
-    every = np.arange(len(on))
-    weeks = np.where(found, gap[every, place] / 7, 0).astype(np.float32)
-    since = np.where(found, (reference - on[every, place]) // 7, 0)
-    first = layoff.load_factor(weeks, age)
-    due = np.select([since == 0, since == 1, since == 2], [layoff.week_factor(first, week) for week in range(3)], np.float32(1))
-    load = np.where(found, history.top_load_kg[every, np.minimum(place + 1, on.shape[1] - 1)], 0)
-    return np.where(found, due, 0).astype(np.float32), load.astype(np.float32), weeks
+    on, count = history.session_on, len(history)
+    days, since, load = np.zeros(count, np.int32), np.zeros(count, np.int32), np.zeros(count, np.float32)
+    for place in reversed(range(on.shape[1] - 1)):  # the newest return counts, so it is written last
+        apart, ago = on[:, place] - on[:, place + 1], reference - on[:, place]
+        found = np.flatnonzero((apart > layoff.FREE_WEEKS * 7) & (ago < RETURN_DAYS) & (on[:, place + 1] > NO_DATE))
+        days[found], since[found], load[found] = apart[found], ago[found], history.top_load_kg[found, place + 1]
+    due, weeks = np.zeros(count, np.float32), (days / 7).astype(np.float32)
+    back = np.flatnonzero(days)
+    first = layoff.load_factor(weeks[back], age[back])
+    week = np.maximum(since[back] // 7, 0)
+    for number in range(3):
+        due[back[week == number]] = layoff.week_factor(first[week == number], number)
+    return due, load, weeks
 
 
 @dataclass(frozen=True)
@@ -439,65 +440,63 @@ def _some(grid: Grid, at: NDArray[np.intp]) -> Grid:
 
 def _stalled(history: History) -> NDArray[np.bool_]:
     """Four sessions of an exercise without a better estimate than the first of them (per history row)."""
-    kg = history.e1rm_kg[:, :STALL_SESSIONS]
-    known = np.isfinite(kg) & (kg > 0)
-    newest = np.where(known[:, :-1], kg[:, :-1], 0).max(axis=1, initial=0)
-    same_load = history.top_load_kg[:, 0] >= history.top_load_kg[:, STALL_SESSIONS - 1] * np.float32(0.995)
-    return known.all(axis=1) & (newest <= kg[:, -1] * np.float32(1.005)) & same_load
+    kg = history.e1rm_kg
+    best, known = kg[:, 0], kg[:, 0] > 0
+    for place in range(1, STALL_SESSIONS):
+        known = known & (kg[:, place] > 0)
+        if place < STALL_SESSIONS - 1:
+            best = np.maximum(best, kg[:, place])
+    oldest = STALL_SESSIONS - 1
+    same_load = history.top_load_kg[:, 0] >= history.top_load_kg[:, oldest] * np.float32(SAME_LOAD)
+    stalled: NDArray[np.bool_] = known & same_load & (best <= kg[:, oldest] * np.float32(1.005))
+    return stalled
 
 
 def weekly_loads(
     first: FirstLoads,
     waves: NDArray[np.bool_],
-    phases: NDArray[np.int8],
+    phases: Sequence[int],
     weeks_off: NDArray[np.float32],
     age: NDArray[np.float32],
     grid: Grid,
     lists: LoadLists,
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """(slots, 4) loads and reasons of four weeks from the first week's; `phases` (4, slots), the rest per slot.
+    """(slots, 4) loads and reasons of four weeks from the first week's; `phases` of the four weeks, the rest per slot.
 
     `waves`: whether the load rises weekly, by one to a few steps, 2-10 %. A deload takes a tenth off and is never heavier than any
     other week; the week after it goes back.
     """
     count = len(waves)
-    out = np.full((count, 4), np.nan, dtype=np.float32)
-    is_deload = phases == 3
-    why = np.where(is_deload.T, _R["week.deload_sets"], first.reason[:, None]).astype(np.int8)
-    at = np.flatnonzero(~np.isnan(first.load))
-    some, is_deload, waves = _some(grid, at), is_deload[:, at], waves[at]
-    reason, before_break = first.reason[at], first.before_break[at]
-    working = first.load[at]
-    returning = reason == _R["load.layoff"]
-    rising, coming_back = np.flatnonzero(waves & ~returning), np.flatnonzero(returning)
-    first_factor = layoff.load_factor(weeks_off[at[coming_back]], age[at[coming_back]])
-    light = floor_to(some, lists, working * np.float32(DELOAD_LOAD))
-    light = np.minimum(light, working)
-    out[at, 0] = np.where(is_deload[0], light, working)
-    why[at, 0] = np.where(is_deload[0], _R["week.deload"], reason)
-    lightest = out[at, 0]
-    changed = bool(len(rising) or len(coming_back))
-    for week in range(1, 4):
-        code = np.where(is_deload[week - 1], _R["week.after_deload"], _R["week.hold"])
-        if len(rising):
-            grid_up, now = _some(some, rising), working[rising]
-            target = ceiling_to(grid_up, lists, now * np.float32(1 + progression.SMALLEST_STEP_SHARE))
-            one_step = ceiling_to(grid_up, lists, now + grid_up.step * np.float32(0.01))
-            target = np.where(target > now * np.float32(MOST_WEEKLY_RISE), one_step, target)
-            moves = ~is_deload[week, rising] & ~is_deload[week - 1, rising] & (target > now)
-            working = working.copy()
-            working[rising] = np.where(moves, target, now)
-            code[rising[moves]] = _R["week.load_up"]
-        if len(coming_back):
-            now = working[coming_back]
-            due = before_break[coming_back] * layoff.week_factor(first_factor, week)
-            due = floor_to(_some(some, coming_back), lists, np.minimum(due, now * np.float32(MOST_WEEKLY_RISE)))
-            moves = ~is_deload[week, coming_back] & (due > now)
-            working = working.copy()
-            working[coming_back] = np.where(moves, due, now)
-            code[coming_back[moves]] = _R["week.layoff_return"]
-        if changed:
-            light = np.minimum(floor_to(some, lists, working * np.float32(DELOAD_LOAD)), lightest)
-        out[at, week] = np.where(is_deload[week], np.minimum(light, lightest), working)
-        why[at, week] = np.where(is_deload[week], _R["week.deload"], code)
+    is_deload = [phase == 3 for phase in phases]
+    out, why = np.empty((count, 4), dtype=np.float32), np.empty((count, 4), dtype=np.int8)
+    unloaded = np.isnan(first.load)
+    for week in range(4):
+        code = _R["week.deload"] if is_deload[week] else _R["week.after_deload"] if is_deload[week - 1] else _R["week.hold"]
+        out[:, week] = first.load
+        why[:, week] = first.reason if week == 0 and not is_deload[0] else code
+        why[unloaded, week] = _R["week.deload_sets"] if is_deload[week] else first.reason[unloaded]
+    deload = is_deload.index(True)
+    returning = first.reason == _R["load.layoff"]
+    moving = np.flatnonzero((waves | returning) & ~unloaded)
+    if len(moving):
+        part = _some(grid, moving)
+        working, rises, comes_back = first.load[moving], waves[moving] & ~returning[moving], returning[moving]
+        factor, before = layoff.load_factor(weeks_off[moving], age[moving]), first.before_break[moving]
+        for week in range(1, 4):
+            if not is_deload[week]:
+                target = working
+                if not is_deload[week - 1]:
+                    target = ceiling_to(part, lists, working * np.float32(1 + progression.SMALLEST_STEP_SHARE))
+                    one_step = ceiling_to(part, lists, working + part.step * np.float32(0.01))
+                    target = np.where(target > working * np.float32(MOST_WEEKLY_RISE), one_step, target)
+                due = np.minimum(before * layoff.week_factor(factor, week), working * np.float32(MOST_WEEKLY_RISE))
+                due = floor_to(part, lists, np.where(comes_back, due, working))
+                up, back = rises & (target > working), comes_back & (due > working)
+                why[moving[up], week], why[moving[back], week] = _R["week.load_up"], _R["week.layoff_return"]
+                working = np.where(up, target, np.where(back, due, working)).astype(np.float32)
+            out[moving, week] = working
+    loaded = np.flatnonzero(~unloaded)
+    at_deload = out[loaded, deload]
+    light = floor_to(_some(grid, loaded), lists, at_deload * np.float32(DELOAD_LOAD))
+    out[loaded, deload] = np.minimum(np.minimum(light, at_deload), out[loaded, 0])
     return out, why

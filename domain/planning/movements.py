@@ -52,6 +52,8 @@ class Movements:
     key: NDArray[np.int32]
     need: NDArray[np.int8]
     """-1 where the engine doesn't plan the exercise by itself."""
+    pin_need: NDArray[np.int64]
+    """The need that a user's own exercise may take: as `need`, but isolated work doesn't take a compound need."""
     pattern: NDArray[np.int8]
     dose: NDArray[np.int8]
     requires: NDArray[np.uint32]
@@ -151,6 +153,8 @@ def movements(catalogue: Catalogue) -> Movements:
         np.zeros(1, dtype=np.uint64),
         np.array([np.sum(fingerprint ^ (np.arange(none + 1, dtype=np.uint64) << np.uint64(32)))]).view(np.int64),
     )
+    compound_need = np.isin(need, [int(word) for word in COMPOUND_NEEDS])
+    columns["pin_need"] = np.where(compound_need & ~columns["is_compound"], -1, need).astype(np.int64)
     antagonist = np.array([[are_antagonists(one, other) for other in patterns] for one in patterns])
     return Movements(
         **columns,
@@ -172,6 +176,10 @@ class Candidates:
 
     best: NDArray[np.int16]
     """(needs, CANDIDATES, s) rows of `Movements`, the best first; the last row where there are fewer."""
+    absent: NDArray[np.uint8]
+    """(needs, s) bits of the places of `best` that are empty."""
+    place_of: NDArray[np.int8]
+    """(rows, s) place of an exercise among the best of its own need; CANDIDATES where it isn't among them, or another need stands in."""
     from_other_need: NDArray[np.bool_]
     """(needs, s) whether another need stands in."""
     allowed: NDArray[np.bool_]
@@ -242,7 +250,12 @@ def candidates(
                 break
             best[need] = np.where(missing, own[other], best[need])
             borrowed[need] |= missing & (own[other, 0] != rows - 1)
-    return Candidates(best, borrowed, allowed, unlimited, ideal)
+    absent = np.packbits(best == rows - 1, axis=1, bitorder="little")[:, 0]
+    place_of = np.full((rows, kinds), CANDIDATES, dtype=np.int8)
+    for place in range(CANDIDATES):
+        np.put_along_axis(place_of, own[:, place].astype(np.intp), np.int8(place), axis=0)
+    place_of[-1] = CANDIDATES
+    return Candidates(best, absent, place_of, borrowed, allowed, unlimited, ideal)
 
 
 @lru_cache(maxsize=4)

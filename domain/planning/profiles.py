@@ -109,13 +109,16 @@ def _low_adherence(inputs: PlanningInputs, starts_on: NDArray[np.int32]) -> NDAr
     if not judged.any():
         return judged
     history = inputs.history
-    owner = np.repeat(np.arange(len(inputs)), np.diff(history.offsets))
-    rows = np.flatnonzero(judged[owner])
-    owner = owner[rows]
-    back = starts_on[owner, None] - history.session_on[rows]
-    row, place = np.nonzero((back >= 1) & (back <= JUDGED_DAYS))
-    days = np.unique(owner[row] * 32 + back[row, place])
-    done = np.bincount(days >> 5, minlength=len(inputs))
+    if not len(history):
+        return judged
+    back = np.repeat(starts_on, np.diff(history.offsets))[:, None] - history.session_on
+    inside = (back >= 1) & (back <= JUDGED_DAYS)
+    day_bits = np.where(inside, np.left_shift(np.uint32(1), np.where(inside, back, 0).astype(np.uint32)), np.uint32(0))
+    of_row = day_bits[:, 0]
+    for place in range(1, day_bits.shape[1]):
+        of_row = of_row | day_bits[:, place]
+    of_user = np.bitwise_or.reduceat(np.append(of_row, np.uint32(0)), np.minimum(history.offsets[:-1], len(of_row)))
+    done = np.where(np.diff(history.offsets) > 0, np.bitwise_count(of_user), 0)
     return judged & (done < inputs.days_per_week * (JUDGED_DAYS // 7) * POOR_ADHERENCE)
 
 
@@ -154,10 +157,13 @@ def _tired(inputs: PlanningInputs, reference: NDArray[np.int32]) -> NDArray[np.b
     if not len(history):
         return np.zeros(len(inputs), dtype=bool)
     owner = np.repeat(np.arange(len(inputs)), np.diff(history.offsets))
-    kg = np.where(np.isfinite(history.e1rm_kg), history.e1rm_kg, 0)
-    before = kg[:, 2:].max(axis=1, initial=0)
-    recent = (reference[owner] - history.session_on[:, 0] <= 14) & (kg[:, :3] > 0).all(axis=1)
-    worse = recent & (kg[:, :2].max(axis=1) < before * np.float32(TIRED_DROP))
+    recent = reference[owner] - history.session_on[:, 0] <= 14
+    for place in range(3):
+        recent &= history.e1rm_kg[:, place] > 0
+    before = np.zeros(len(history), dtype=np.float32)
+    for place in range(2, history.e1rm_kg.shape[1]):
+        before = np.fmax(before, history.e1rm_kg[:, place])
+    worse = recent & (np.maximum(history.e1rm_kg[:, 0], history.e1rm_kg[:, 1]) < before * np.float32(TIRED_DROP))
     running = np.concatenate([[0], np.cumsum(worse)])
     worse_count = running[history.offsets[1:]] - running[history.offsets[:-1]]
     running = np.concatenate([[0], np.cumsum(recent)])

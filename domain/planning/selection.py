@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from domain.planning import reasons
 from domain.planning.inputs import PlanningInputs
-from domain.planning.movements import CANDIDATES, COMPOUND_NEEDS, Candidates, Movements
+from domain.planning.movements import CANDIDATES, Candidates, Movements
 from domain.planning.splits import CHOICES, Need
 
 FAMILIAR_DAYS: Final = 120
@@ -97,9 +97,8 @@ def _personal(
     users = len(inputs)
     empty = len(table)
     needs = len(Need)
-    struck = _packed_bits(pool.best == empty)[:, kind]
+    struck = pool.absent[:, kind]
     disliked_bits = np.zeros((needs, users), dtype=np.uint8)
-    pin_need = np.where(np.isin(table.need, [int(need) for need in COMPOUND_NEEDS]) & ~table.is_compound, -1, table.need).astype(np.int64)
 
     disliked_user, disliked_row = _rows(inputs.disliked.offsets, inputs.disliked.keys, table)
     disliked_code = np.sort(disliked_user * 1024 + disliked_row)
@@ -120,12 +119,13 @@ def _personal(
     if len(preferred_user):
         codes = np.sort(preferred_user * 1024 + preferred_row)
         quality += np.where(_member(codes, owner * 1024 + row), 2**18, 0)
-        held = np.sort(owner * 1024 + row)
+        held = owner * 1024 + row
+        held = held if (held[1:] >= held[:-1]).all() else np.sort(held)
         fresh = ~_member(held, preferred_user * 1024 + preferred_row)
         owner = np.concatenate([owner, preferred_user[fresh]])
         row = np.concatenate([row, preferred_row[fresh]])
         quality = np.concatenate([quality, np.full(int(fresh.sum()), 2**18, dtype=np.int64)])
-    need = pin_need[row]
+    need = table.pin_need[row]
     usable = (need >= 0) & pool.allowed[row, kind[owner]] & ~_member(disliked_code, owner * 1024 + row)
     owner, row, quality, need = owner[usable], row[usable], quality[usable], need[usable]
     order = np.sort((((owner * 32 + need) << 30) | ((2**20 - 1 - quality) << 10)) | row)
@@ -139,12 +139,10 @@ def _personal(
     pins = np.full((needs, CHOICES, users), empty, dtype=np.int16)
     pins[need, rank, owner] = row + 1024 * is_preferred
     count = np.zeros((needs, users), dtype=np.int8)
-    for place in range(CHOICES):
-        here = rank == place
-        count[need[here], owner[here]] = place + 1
-        for candidate in range(CANDIDATES):
-            same = pool.best[need[here], candidate, kind[owner[here]]] == row[here]
-            struck[need[here][same], owner[here][same]] |= np.uint8(1 << candidate)
+    np.maximum.at(count, (need, owner), (rank + 1).astype(np.int8))
+    position = pool.place_of[row, kind[owner]]
+    among = position < CANDIDATES
+    np.bitwise_or.at(struck, (need[among], owner[among]), np.left_shift(np.uint8(1), position[among].astype(np.uint8)))
     return pins, count, struck, disliked_bits
 
 
@@ -167,8 +165,3 @@ def _member(sorted_codes: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArra
     if not len(sorted_codes):
         return np.zeros(len(codes), dtype=bool)
     return sorted_codes[np.minimum(np.searchsorted(sorted_codes, codes), len(sorted_codes) - 1)] == codes
-
-
-def _packed_bits(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(needs, CANDIDATES, s) -> (needs, s), bit = place."""
-    return np.packbits(flags, axis=1, bitorder="little")[:, 0]
