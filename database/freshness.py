@@ -12,6 +12,8 @@ SOURCES = (
     "app.onboarding_events",
     "app.identity_links",
     "app.usage_events",
+    "app.user_deletions",
+    "plans.plans",
 )
 """Tables whose rows carry the transaction that wrote them last (indexed), and that a model reads."""
 

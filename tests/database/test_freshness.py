@@ -9,7 +9,7 @@ from database.freshness import anything_changed
 from tests.dbt_project import population
 from tests.dbt_project.support import run_dbt
 
-CHAIN = ("build", "--select", "+user_summary", "+personal_records", "+user_payloads")
+CHAIN = ("run", "--select", "+user_summary", "+personal_records", "+user_payloads")
 
 
 def now():

@@ -9,7 +9,7 @@ from tests.dbt_project import oracle, population
 from tests.dbt_project.support import run_dbt
 
 AS_OF = datetime.datetime(2024, 5, 1, 9, 30, tzinfo=datetime.UTC)
-CHAIN = ("build", "--select", "+user_summary", "+personal_records", "+user_payloads")
+CHAIN = ("run", "--select", "+user_summary", "+personal_records", "+user_payloads")
 
 
 @pytest.fixture(scope="module")

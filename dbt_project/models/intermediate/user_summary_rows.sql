@@ -3,6 +3,7 @@
         materialized="maintained_table",
         primary_key=["user_key", "range"],
         replaces=["user_key"],
+        change_kinds=["workout", "user", "exercise", "plan", "day", "arrival", "personal_record_events"],
     )
 }}
 -- depends_on: {{ ref("changes") }}
@@ -62,6 +63,19 @@ with
             coalesce(max(weeks) filter (where last_week >= this_week - 1), 0) as current_streak_weeks
         from runs
         group by user_key
+    ),
+
+    adherence as (
+        select
+            completions.user_key,
+            ranges.range,
+            count(*)::int as planned_sessions,
+            count(completions.workout_key)::int as completed_sessions
+        from {{ ref("planned_session_completions") }} as completions
+        join people on people.user_key = completions.user_key
+        join ranges on people.today_on - completions.session_on < ranges.days
+        where completions.session_on <= people.today_on
+        group by completions.user_key, ranges.range
     ),
 
     -- As json, which is appended to, and made jsonb once at the end: a third of jsonb_object_agg's time. Per exercise first, so that the muscles multiply few rows.
@@ -166,13 +180,14 @@ select
         end::jsonb,
         '{}'
     ) as sets_by_muscle,
-    0 as planned_sessions,
-    0 as completed_sessions,
-    null::double precision as adherence,
+    coalesce(adherence.planned_sessions, 0) as planned_sessions,
+    coalesce(adherence.completed_sessions, 0) as completed_sessions,
+    adherence.completed_sessions::double precision / adherence.planned_sessions as adherence,
     {{ as_of() }} as as_of
 from people
 cross join ranges
 left join totals on totals.user_key = people.user_key and totals.range = ranges.range
+left join adherence on adherence.user_key = people.user_key and adherence.range = ranges.range
 left join streaks on streaks.user_key = people.user_key
 left join exercise_counts on exercise_counts.user_key = people.user_key
 left join muscle_objects on muscle_objects.user_key = people.user_key

@@ -2,6 +2,7 @@
     config(
         materialized="maintained_table",
         primary_key=["user_key", "local_date"],
+        indexes=[{"columns": ["last_workout_at"]}],
         replaces=["user_key", "local_date"],
     )
 }}

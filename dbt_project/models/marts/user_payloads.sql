@@ -3,6 +3,7 @@
         materialized="maintained_table",
         primary_key=["user_key", "resource"],
         replaces=["user_key"],
+        change_kinds=["workout", "user", "exercise", "plan", "profile", "day", "arrival", "personal_record_events"],
         post_hook="{{ keep_from_analysts() }}",
     )
 }}

@@ -57,9 +57,21 @@ with
         select user_key
         from changed_users
         union
-        select known.user_key
-        from {{ known_users }} as known
-        where not exists (select from {{ source("app", "users") }} as users where users.user_key = known.user_key)
+        select deletions.user_key
+        from {{ source("app", "user_deletions") }} as deletions
+        where {{ not_yet_seen("deletions.xid") }}
+    ),
+
+    planned as (
+        select distinct plans.user_key
+        from {{ source("plans", "plans") }} as plans
+        where {{ not_yet_seen("plans.xid") }}
+    ),
+
+    profiled as (
+        select profiles.user_key
+        from {{ source("app", "profiles") }} as profiles
+        where {{ not_yet_seen("profiles.xid") }}
     ),
 
     -- Who lifted with an exercise that is another one now: assisted, other muscles, another name.
@@ -77,7 +89,7 @@ with
         join changed_exercises on changed_exercises.exercise_key = sessions.exercise_key
     ),
 
-    -- A day passed (or a replay went back): windows slide for everybody who trained in the two years before.
+    -- A day passed (or a replay went back): windows slide for everybody who trained, or had a plan, in the two years before.
     moved_zones as materialized (
         select
             zones.time_zone,
@@ -94,6 +106,24 @@ with
         join marts.user_days as days on days.user_key = known.user_key
         where days.local_date between moved_zones.earlier_on - 740 and moved_zones.later_on
         group by known.user_key
+    ),
+    slid_plans as (
+        select known.user_key
+        from moved_zones
+        join {{ known_users }} as known on known.time_zone = moved_zones.time_zone
+        join {{ source("plans", "plans") }} as plans on plans.user_key = known.user_key
+        where plans.starts_on between moved_zones.earlier_on - 770 and moved_zones.later_on
+        group by known.user_key
+    ),
+
+    -- A workout that was logged with a start after the last build's as_of is in the past now (or, in a replay, in the future again).
+    begun as (
+        select days.user_key
+        from {{ change_cursor() }} as clock
+        join marts.user_days as days
+            on days.last_workout_at > least(clock.as_of, clock.next_as_of)
+            and days.first_workout_at <= greatest(clock.as_of, clock.next_as_of)
+        where clock.as_of <> clock.next_as_of
     )
 
 select 'workout' as kind, user_key, workout_key, local_date, null::bigint as person_key
@@ -105,8 +135,20 @@ union all
 select 'exercise', user_key, null, null, null
 from lifters
 union all
+select 'plan', user_key, null, null, null
+from planned
+union all
+select 'profile', user_key, null, null, null
+from profiled
+union all
 select case when gains_or_loses_workouts then 'arrival' else 'day' end, user_key, null, null, null
 from slid
+union all
+select 'day', user_key, null, null, null
+from slid_plans
+union all
+select 'arrival', user_key, null, null, null
+from begun
 union all
 select 'person', null, null, null, person_key
 from ({{ onboarding_changes() }}) as journeys
