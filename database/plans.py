@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -26,7 +27,7 @@ from domain.vocabulary import Equipment
 
 BUCKETS: Final = 64
 """Users are partitioned by user_key % 64."""
-SLICE_USERS: Final = 8192
+SLICE_USERS: Final = 16384
 """Users that are read, planned and written together: bounds memory whatever the number of users."""
 EPOCH: Final = date(1970, 1, 1)
 PLAN_COLUMNS: Final = (
@@ -639,8 +640,7 @@ def regenerate(
         connection.commit()
         total.untouched = int(everybody) - len(users)
         total.seconds_reading += time.perf_counter() - started
-        for start in range(0, len(users), SLICE_USERS):
-            total += _regenerate_slice(connection, url, users[start : start + SLICE_USERS], as_of, catalogue, has_state=has_state)
+        total += _regenerate_slices(connection, url, users, as_of, catalogue, has_state=has_state)
         for bucket in chosen:
             connection.execute(
                 "insert into ops.watermarks (name, xid) values (%s, %s::xid8) "
@@ -651,28 +651,42 @@ def regenerate(
     return total
 
 
-def _regenerate_slice(
+def _regenerate_slices(
     connection: psycopg.Connection, url: str, users: NDArray[np.int64], as_of: datetime, catalogue: Catalogue, *, has_state: bool
 ) -> Regeneration:
-    started = time.perf_counter()
-    state = read_state(url, users, as_of, has_state=has_state)
-    read = time.perf_counter()
-    batch = plan_batch(state.inputs, catalogue, as_of=as_of)
-    changed = np.flatnonzero(~(state.has_plan & (batch.inputs_hash == state.previous_hash)))
-    planned = time.perf_counter()
-    part = batch if len(changed) == len(batch) else batch.take(changed)
+    """Slice by slice; while Postgres takes in one slice's plans, the next one is read and planned. At most two are in memory."""
+    total = Regeneration()
+    writing: Future[float] | None = None
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="plans") as writer:
+        for start in range(0, len(users), SLICE_USERS):
+            began = time.perf_counter()
+            state = read_state(url, users[start : start + SLICE_USERS], as_of, has_state=has_state)
+            read = time.perf_counter()
+            batch = plan_batch(state.inputs, catalogue, as_of=as_of)
+            changed = np.flatnonzero(~(state.has_plan & (batch.inputs_hash == state.previous_hash)))
+            part = batch if len(changed) == len(batch) else batch.take(changed)
+            total += Regeneration(
+                users=len(batch),
+                planned=len(changed),
+                unchanged=len(batch) - len(changed),
+                refused=int((batch.refusal > 0).sum()),
+                seconds_reading=read - began,
+                seconds_planning=time.perf_counter() - read,
+            )
+            if writing is not None:
+                total.seconds_writing += writing.result()
+            writing = writer.submit(_store_slice, connection, part, as_of, state.inputs.today[changed])
+        if writing is not None:
+            total.seconds_writing += writing.result()
+    return total
+
+
+def _store_slice(connection: psycopg.Connection, batch: PlanBatch, as_of: datetime, planned_on: NDArray[np.int32]) -> float:
+    """Store in one transaction; seconds that it took."""
+    began = time.perf_counter()
     with connection.transaction():
-        store(connection, part, as_of=as_of, planned_on=state.inputs.today[changed])
-    written = time.perf_counter()
-    return Regeneration(
-        users=len(batch),
-        planned=len(changed),
-        unchanged=len(batch) - len(changed),
-        refused=int((batch.refusal > 0).sum()),
-        seconds_reading=read - started,
-        seconds_planning=planned - read,
-        seconds_writing=written - planned,
-    )
+        store(connection, batch, as_of=as_of, planned_on=planned_on)
+    return time.perf_counter() - began
 
 
 def read_state(url: str, users: NDArray[np.int64], as_of: datetime, *, has_state: bool = False) -> State:
