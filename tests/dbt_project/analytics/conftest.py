@@ -109,5 +109,5 @@ def populated(module_database: Database) -> Database:
         add_requests(connection, dice, 150)
         add_latencies(connection, dice, 120)
         add_journeys(connection, dice, 80)
-    run_dbt(module_database, "build", "--select", *MARTS, as_of=AS_OF)
+    run_dbt(module_database, "build", "--indirect-selection", "cautious", "--select", *MARTS, as_of=AS_OF)
     return module_database

@@ -152,7 +152,7 @@ def test_users_are_told_by_bands_and_only_those_who_had_signed_up(database: Data
             connection.execute("update app.users set created_at = '2025-06-29 11:00Z' where user_key = %s", [key])
             connection.execute("insert into app.profiles (user_key, birth_year) values (%s, %s)", [key, year])
         add_user(connection, "later")
-    run_dbt(database, "build", "--select", "changes", "users", as_of=AS_OF)
+    run_dbt(database, "build", "--indirect-selection", "cautious", "--select", "changes", "users", as_of=AS_OF)
     with database.connect() as connection:
         rows = connection.execute("select birth_years, signed_up_on, cohort_week_on from marts.users order by user_key").fetchall()
     bands = ["before 1950", "before 1950", "1950-1959", "1990-1999", "2000 and later", None]
@@ -163,7 +163,7 @@ def test_each_change_reaches_the_activity_days_without_a_rebuild(database: Datab
     with database.connect() as connection:
         add_activity(connection, dice, 12)
     selection = ["+user_activity_days", "+retention_cohorts", "+feature_adoption"]
-    run_dbt(database, "build", "--select", *selection, as_of=AS_OF)
+    run_dbt(database, "build", "--indirect-selection", "cautious", "--select", *selection, as_of=AS_OF)
 
     def change(connection: psycopg.Connection, number: int) -> None:
         users = [row[0] for row in connection.execute("select user_key from app.users order by 1").fetchall()]
@@ -185,7 +185,7 @@ def test_each_change_reaches_the_activity_days_without_a_rebuild(database: Datab
         with database.connect() as connection:
             change(connection, number)
             before = connection.execute("select rebuilt_at from staging.model_state where model = 'user_activity_days'").fetchone()
-        run_dbt(database, "build", "--select", *selection, as_of=AS_OF)
+        run_dbt(database, "build", "--indirect-selection", "cautious", "--select", *selection, as_of=AS_OF)
         with database.connect() as connection:
             after = connection.execute("select rebuilt_at from staging.model_state where model = 'user_activity_days'").fetchone()
             assert before == after
@@ -202,12 +202,12 @@ def test_an_event_that_commits_late_is_counted_by_the_next_build(database: Datab
         connection.execute("update app.users set created_at = %s", [AS_OF - 10 * DAY])
     with database.connect(autocommit=False) as slow:
         add_opening(slow, user, "dashboard", AS_OF - DAY, dice)
-        run_dbt(database, "build", "--select", "+user_activity_days", as_of=AS_OF)
+        run_dbt(database, "build", "--indirect-selection", "cautious", "--select", "+user_activity_days", as_of=AS_OF)
         slow.commit()
     with database.connect() as connection:
         assert activity(connection) == {}
         add_opening(connection, user, "records", AS_OF - 2 * DAY, dice)
-    run_dbt(database, "build", "--select", "+user_activity_days", as_of=AS_OF)
+    run_dbt(database, "build", "--indirect-selection", "cautious", "--select", "+user_activity_days", as_of=AS_OF)
     with database.connect() as connection:
         assert activity(connection) == oracle.activity_days(connection)
         assert len(activity(connection)) == 2
@@ -216,9 +216,9 @@ def test_an_event_that_commits_late_is_counted_by_the_next_build(database: Datab
 def test_a_new_day_moves_every_window_though_nobody_did_anything(database: Database, dice: random.Random) -> None:
     with database.connect() as connection:
         add_activity(connection, dice, 10)
-    run_dbt(database, "build", "--select", *MARTS, as_of=AS_OF)
+    run_dbt(database, "build", "--indirect-selection", "cautious", "--select", *MARTS, as_of=AS_OF)
     for later in (AS_OF + 7 * DAY, AS_OF - 3 * DAY):
-        result = run_dbt(database, "build", "--select", *MARTS, as_of=later)
+        result = run_dbt(database, "build", "--indirect-selection", "cautious", "--select", *MARTS, as_of=later)
         assert set(statuses(result).values()) <= {"success", "pass"}
         with database.connect() as connection:
             found = {
