@@ -1,0 +1,112 @@
+"""The TypeScript example: its types come from the API's own document, it compiles strictly, and it talks to the running API."""
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from api.app import create_app
+from tests.api.conftest import Keys, settings_for
+from tests.conftest import PROJECT, Database
+
+EXAMPLE = PROJECT / "docs" / "examples" / "onboarding"
+
+MAIN = """
+import { Onboarding } from "./onboarding";
+const [base, token] = process.argv.slice(2);
+const onboarding = new Onboarding(base, async () => token, { anonymousId: "device-9", platform: "ios", appVersion: "3.4.1" });
+onboarding.report({ step: "welcome", eventType: "started" });
+onboarding.report({ step: "welcome", eventType: "completed", durationMs: 5200 });
+onboarding.report({ step: "account", eventType: "error", errorCode: "email_taken" });
+const first = await onboarding.send();
+const nothing = await onboarding.send();
+onboarding.report({ step: "account", eventType: "completed", userId: "anna" });
+const second = await onboarding.send();
+console.log(JSON.stringify({ first, nothing: nothing === undefined, second }));
+"""
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the example with its tools installed; skips where node or its packages aren't to be had."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed")
+    folder = tmp_path_factory.mktemp("typescript")
+    for file in EXAMPLE.glob("*.*"):
+        shutil.copy(file, folder)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--prefer-offline", "--silent"]
+    try:
+        installed = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=120).returncode == 0
+    except subprocess.TimeoutExpired:
+        installed = False
+    if not installed:
+        pytest.skip("TypeScript can't be installed here")
+    return folder
+
+
+@pytest.fixture
+def base_url(database: Database, keys: Keys) -> Iterator[tuple[str, dict]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    application = create_app(settings_for(database, keys))
+    server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="warning"))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        thread.join(0.05)
+    yield f"http://127.0.0.1:{port}", application.openapi()
+    server.should_exit = True
+    thread.join(15)
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_example_compiles_against_the_documents_types_and_its_events_arrive(
+    workshop: Path, base_url: tuple[str, dict], database: Database, keys: Keys
+) -> None:
+    address, document = base_url
+    (workshop / "openapi.json").write_text(json.dumps(document))
+    (workshop / "main.ts").write_text(MAIN.replace("process.argv", "(globalThis as any).process.argv"))
+    run(workshop, "npm", "run", "types")
+    run(workshop, "npx", "tsc", "--noEmit")
+    run(workshop, "npx", "tsc")
+    for file in (workshop / "build").glob("*.js"):
+        file.write_text(file.read_text().replace('from "./onboarding"', 'from "./onboarding.js"'))
+    answer = json.loads(run(workshop, "node", "build/main.js", address, keys.token("app", "service")))
+    assert answer["first"]["accepted"] == 3
+    assert answer["nothing"] is True
+    assert [result["status"] for result in answer["second"]["results"]] == ["accepted"]
+    with database.connect() as connection:
+        rows = connection.execute(
+            "select step, event_type, platform, duration_ms, error_code from app.onboarding_events order by occurred_at, received_at, event_type"
+        ).fetchall()
+        linked = connection.execute("select user_id from app.identity_links join app.users using (user_key)").fetchall()
+    assert sorted(row[:2] for row in rows) == [
+        ("account", "completed"),
+        ("account", "error"),
+        ("welcome", "completed"),
+        ("welcome", "started"),
+    ]
+    assert linked == [("anna",)]
+
+
+def test_a_wrong_step_event_does_not_compile(workshop: Path, base_url: tuple[str, dict]) -> None:
+    (workshop / "openapi.json").write_text(json.dumps(base_url[1]))
+    (workshop / "main.ts").write_text(
+        'import { Onboarding } from "./onboarding";\nnew Onboarding("", async () => "").report({ step: "goal", eventType: "finished" });\n'
+    )
+    run(workshop, "npm", "run", "types")
+    done = subprocess.run(["npx", "tsc", "--noEmit"], cwd=workshop, capture_output=True, text=True, check=False, timeout=120)
+    assert "finished" in done.stdout
