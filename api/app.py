@@ -28,7 +28,7 @@ from api.payloads import PayloadReader
 from api.plan_jobs import JobChanges
 from api.postgres import Database
 from api.rate_limits import WriteLimiter
-from api.routes import health, metrics, onboarding, plan_requests, readiness, records, summary
+from api.routes import health, metrics, onboarding, plan_requests, plans, readiness, records, summary
 from api.settings import Settings, load_settings
 from api.tracing import Tracing, exporting, is_wanted
 
@@ -36,6 +36,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     summary.router,
     records.router,
     plan_requests.router,
+    plans.router,
     onboarding.router,
     readiness.router,
     metrics.router,

@@ -4,7 +4,7 @@ import time
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -59,6 +59,12 @@ def represent(user_id: str, resource: str, payload: str | None, payload_hash: in
     return Representation(
         body, b'"%x-%x"' % (build.key, (payload_hash or 0) & 0xFFFF_FFFF_FFFF_FFFF), build.last_modified, build.key, read_at
     )
+
+
+def written_out(body: bytes, *, version: int, modified_at: datetime) -> Representation:
+    """A body that was made from a row of its own rather than by a build; `version` names the row."""
+    modified = format_datetime(modified_at.astimezone(UTC), usegmt=True).encode()
+    return Representation(body, entity_tag(version, body), modified, version, time.monotonic())
 
 
 def entity_tag(build_key: int, body: bytes) -> bytes:
