@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.conftest import Database
 from tests.dbt_project.onboarding.funnel_macro import CompilerError, ask, at, load, render, render_question
 from tests.dbt_project.onboarding.funnel_oracle import Event, Question, Row, funnel
+from tests.dbt_project.support import run_dbt
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -286,3 +287,27 @@ def test_many_repeats_of_a_step_cost_no_self_join(connection: psycopg.Connection
     rows = ask(connection, render("journeys", list("abcdefgh"), entry="any"))
     connection.execute("reset statement_timeout")
     assert [row[2] for row in rows] == [1] * 8
+
+
+def test_an_analyst_can_ask_with_dbt_show(module_database: Database) -> None:
+    """The whole way through dbt's own compiler, with a subquery and named exclusions and optional steps."""
+    with module_database.connect() as connection:
+        connection.execute("create table if not exists staging.clicks (user_id text, step text, occurred_at timestamptz)")
+        connection.execute("truncate staging.clicks")
+        load_into = "insert into staging.clicks values ('u', 'a', '2024-01-01'), ('u', 'o', '2024-01-01 00:00:05'), ('u', 'b', '2024-01-01 00:00:10')"
+        connection.execute(load_into)
+    inline = (
+        "{{ funnel('(select * from staging.clicks)', ['a', 'o', 'b'], entry='any', optional_steps=['o'], "
+        "exclusions=[{'event': 'x', 'from_step': 'a', 'to_step': 2}]) }}"
+    )
+    result = run_dbt(module_database, "show", "--inline", inline, "--limit", "10")
+    table = result.result.results[0].agate_table  # type: ignore[union-attr]
+    rows = [(int(row["position"]), row["step"], int(row["users"]), row["median_seconds"]) for row in table.rows]
+    assert [row[:3] for row in rows] == [(1, "a", 1), (2, "o", 1), (3, "b", 1)]
+    assert [row[3] and float(row[3]) for row in rows] == [None, 5.0, 10.0]
+
+
+def test_arguments_without_sense_are_refused_by_dbt_too(module_database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_dbt(module_database, "show", "--inline", "{{ funnel('staging.clicks', ['a'], order='any') }}", expect_success=False)
+    assert not result.success
+    assert "order is" in capsys.readouterr().out
