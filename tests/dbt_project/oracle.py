@@ -46,6 +46,12 @@ def read_history(connection: psycopg.Connection) -> dict[int, dict[str, Any]]:
                     "exercises": exercises,
                 }
             )
+    for user in users.values():
+        user["planned"] = []
+    for user, plan, week, session, date, wanted in connection.execute(
+        "select user_key, plan_id, week, session, session_on, exercise_keys from plans.planned_sessions order by session_on, plan_id, week, session"
+    ):
+        users[user]["planned"].append({"key": (plan, week, session), "date": date, "exercises": set(wanted)})
     return users
 
 
@@ -131,6 +137,7 @@ def expected_summary(user: dict[str, Any], as_of: datetime.datetime) -> dict[str
     today = as_of.astimezone(user["zone"]).date()
     past = [workout for workout in user["workouts"] if workout["date"] <= today]
     events = [date for date, _, _ in record_events(user)]
+    completions = completed_sessions([session for session in user["planned"] if session["date"] <= today], past)
     current, longest = streaks({workout["date"] for workout in past}, today)
     return {
         name: {
@@ -138,6 +145,7 @@ def expected_summary(user: dict[str, Any], as_of: datetime.datetime) -> dict[str
             "current_streak_weeks": current,
             "longest_streak_weeks": longest,
             **previous(past, today, days),
+            **adherence(completions, *window(today, days)),
         }
         for name, days in RANGES.items()
     }
@@ -183,6 +191,32 @@ def previous(workouts: list[dict[str, Any]], today: datetime.date, days: int | N
     now = totals(workouts, [], *window(today, days))
     change = 100 * (now["volume_kg"] - before["volume_kg"]) / before["volume_kg"] if before["volume_kg"] else None
     return {"previous_workouts": before["workouts"], "previous_volume_kg": before["volume_kg"], "volume_change_pct": change}
+
+
+def completed_sessions(planned: list[dict[str, Any]], workouts: list[dict[str, Any]]) -> list[tuple[datetime.date, bool]]:
+    """(date, was it done?) of each planned session: by the first free workout within a day with half of its exercises."""
+    taken: set[int] = set()
+    result = []
+    for session in planned:
+        done = False
+        for workout in workouts:
+            contained = session["exercises"] & {one["exercise"] for one in workout["sets"]}
+            near = abs((workout["date"] - session["date"]).days) <= 1
+            if workout["key"] not in taken and near and 2 * len(contained) >= len(session["exercises"]):
+                taken.add(workout["key"])
+                done = True
+                break
+        result.append((session["date"], done))
+    return result
+
+
+def adherence(completions: list[tuple[datetime.date, bool]], first: datetime.date, last: datetime.date) -> dict[str, Any]:
+    inside = [done for date, done in completions if first <= date <= last]
+    return {
+        "planned_sessions": len(inside),
+        "completed_sessions": sum(inside),
+        "adherence": sum(inside) / len(inside) if inside else None,
+    }
 
 
 def streaks(dates: set[datetime.date], today: datetime.date) -> tuple[int, int]:

@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+from database.catalogue import publish_catalogue
+from database.plans import regenerate
 from tests.dbt_project import oracle, population
 from tests.dbt_project.support import run_dbt
 
@@ -97,3 +99,43 @@ def snapshot_of_marts(connection):
             "intermediate.user_zones",
         )
     }
+
+
+def test_planned_sessions_are_completed_by_workouts_within_a_day_each_serving_one(database):
+    with database.connect() as connection:
+        publish_catalogue(connection)
+        users = [population.add_user(connection, f"planned-{zone}", zone) for zone in population.ZONES]
+        connection.execute("insert into app.profiles (user_key) select user_key from app.users")
+    for days in (40, 12):
+        regenerate(database.url, as_of=AS_OF - datetime.timedelta(days=days))
+    dice = random.Random(3)
+    with database.connect() as connection:
+        sessions = connection.execute("select user_key, session_on, exercise_keys from plans.planned_sessions").fetchall()
+        for user, date, exercises in sessions:
+            for _ in range(dice.choice([0, 1, 1, 2])):
+                share = dice.choice([0.3, 0.5, 0.7, 1])
+                chosen = dice.sample(exercises, max(1, int(len(exercises) * share)))
+                start = datetime.datetime.combine(date, datetime.time(12), datetime.UTC) + datetime.timedelta(
+                    days=dice.choice([-2, -1, 0, 0, 1, 2])
+                )
+                population.add_workout(
+                    connection, user, start, [(n, key, "normal", 50, 5, None, None, None) for n, key in enumerate(chosen)]
+                )
+        assert len(users) == 5 and len(sessions) > 40
+    run_dbt(database, *CHAIN, as_of=AS_OF)
+    with database.connect() as connection:
+        assert (
+            connection.execute(
+                "select sum(completed_sessions), sum(planned_sessions) from marts.user_summary where range = 'all'"
+            ).fetchone()[0]
+            > 10
+        )
+        assert oracle.differences(connection, AS_OF) == []
+    for later in (AS_OF + datetime.timedelta(days=3), AS_OF - datetime.timedelta(days=9)):
+        run_dbt(database, *CHAIN, as_of=later)
+        with database.connect() as connection:
+            assert oracle.differences(connection, later) == []
+    regenerate(database.url, as_of=AS_OF - datetime.timedelta(days=8), only_changed=False)
+    run_dbt(database, *CHAIN, as_of=AS_OF)
+    with database.connect() as connection:
+        assert oracle.differences(connection, AS_OF) == []

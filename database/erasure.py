@@ -1,0 +1,143 @@
+"""A user's erasure: everything about a person goes from every schema at once, views included, and it is proved by a search."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from database.connection import connect
+
+DERIVED = ("staging", "intermediate", "marts")
+SCHEMAS = ("app", "plans", "ops", "staging", "intermediate", "marts")
+KEPT = {"app.erasures", "app.user_deletions", "app.workout_deletions", "staging.changes"}
+"""They hold keys that lead nowhere any more: an erasure's proof, and what incremental builds still have to see."""
+
+QUEUE_COHORTS = """
+insert into staging.changes (batch, kind, cohort_week_on)
+select distinct clock.batch + 1, %s, person.cohort_week_on
+from {} as person cross join staging.change_cursor as clock
+where person.{} = any(%s)
+"""
+"""As if the model itself had emitted the cohorts whose person it lost."""
+
+
+class ErasureIncomplete(RuntimeError):
+    """Something about the user was found after the removal; the erasure was rolled back. The message names the relations."""
+
+
+def forget(owner_url: str, user_id: str) -> dict[str, int]:
+    """Remove everything about a user and keep the proof in `app.erasures`; returns rows removed by relation.
+
+    Connects as the owner. One transaction: rows of `app` and `plans` go (by cascade), with them the anonymous events that were
+    linked to the user, the rows of every table that dbt keeps, and at last every materialised view that holds the user is
+    refreshed (concurrently: readers don't wait). Then every relation with a user's key is searched; where anything is found,
+    nothing is committed and ErasureIncomplete is raised. Safe to run again; a user who isn't known leaves a proof with no rows.
+    """
+    with connect(owner_url, application_name="mesocycle erasure") as connection:
+        connection.execute("select pg_advisory_xact_lock(hashtext('mesocycle.build'))")  # a build would write the rows back
+        return _forget(connection, user_id)
+
+
+def forget_requested(owner_url: str) -> int:
+    """Carry out the open requests in `app.erasures`, each in its own transaction; returns how many there were."""
+    with connect(owner_url) as connection:
+        open_requests = connection.execute("select user_id from app.erasures where finished_at is null order by erasure_key").fetchall()
+    for (user_id,) in open_requests:
+        forget(owner_url, user_id)
+    return len(open_requests)
+
+
+def traces(connection: psycopg.Connection, user_key: int) -> dict[str, int]:
+    """Rows that a user_key has in each table and materialised view of every schema; relations without any are left out."""
+    found = {}
+    for relation in _relations(connection, ("r", "p", "m")):
+        count = _count(connection, relation, user_key)
+        if count and relation not in KEPT:
+            found[relation] = count
+    return found
+
+
+def _forget(connection: psycopg.Connection, user_id: str) -> dict[str, int]:
+    row = connection.execute("select user_key from app.users where user_id = %s for update", [user_id]).fetchone()
+    removed: dict[str, int] = {}
+    user_key = None
+    if row is not None:
+        user_key = int(row[0])
+        views = [view for view in _relations(connection, ("m",)) if _count(connection, view, user_key)]
+        removed = traces(connection, user_key)
+        anonymous = [name for (name,) in connection.execute("select anonymous_id from app.identity_links where user_key = %s", [user_key])]
+        people = [user_key, *(int(key) for (key,) in connection.execute("select app.anonymous_key(unnest(%s::text[]))", [anonymous]))]
+        events = connection.execute("delete from app.onboarding_events where anonymous_id = any(%s)", [anonymous]).rowcount
+        if events > 0:
+            removed["app.onboarding_events"] = max(events, removed.get("app.onboarding_events", 0))
+        connection.execute("delete from app.workouts where user_key = %s", [user_key])  # before the user's own exercises
+        connection.execute("delete from app.users where user_key = %s", [user_key])
+        _remove_derived(connection, user_key, people, removed)
+        for view in views:
+            connection.execute(_statement("refresh materialized view concurrently {}", view))
+        left = traces(connection, user_key)
+        if left:
+            raise ErasureIncomplete(f"Nothing was removed, because rows would have stayed in {', '.join(sorted(left))}.")
+    _keep_proof(connection, user_id, user_key, removed)
+    return removed
+
+
+def _remove_derived(connection: psycopg.Connection, user_key: int, people: Sequence[int], removed: dict[str, int]) -> None:
+    """Rows of the tables that dbt keeps, at once; what is counted from them is handed to the next build to count again."""
+    queue = connection.execute("select to_regclass('staging.changes'), to_regclass('staging.change_cursor')").fetchone()
+    if queue is None or None in queue:
+        return  # nothing was built yet
+    cohorts = set(_relations(connection, ("r",), schemas=DERIVED, column="cohort_week_on"))
+    for column, keys in (("person_key", list(people)), ("user_key", [user_key])):
+        for relation in _relations(connection, ("r", "p"), schemas=DERIVED, column=column):
+            if relation in KEPT:
+                continue
+            if relation in cohorts:
+                connection.execute(_statement(QUEUE_COHORTS, relation, column), [relation.split(".")[1], keys])
+            count = connection.execute(_statement("delete from {} where {} = any(%s)", relation, column), [keys]).rowcount
+            if count:
+                removed[relation] = max(count, removed.get(relation, 0))
+                connection.execute(
+                    "update staging.model_state set changed_batch = (select batch + 1 from staging.change_cursor) where model = %s",
+                    [relation.split(".")[1]],
+                )
+
+
+def _keep_proof(connection: psycopg.Connection, user_id: str, user_key: int | None, removed: Mapping[str, int]) -> None:
+    proof: dict[str, Any] = {"rows": dict(removed), "searched_schemas": list(SCHEMAS), "found_afterwards": 0}
+    parameters = [user_key, Jsonb(proof), user_id]
+    updated = connection.execute(
+        "update app.erasures set user_key = %s, removed = %s, finished_at = now(), user_id = null where user_id = %s", parameters
+    )
+    if not updated.rowcount:
+        connection.execute("insert into app.erasures (user_key, removed, finished_at) values (%s, %s, now())", parameters[:2])
+
+
+def _relations(
+    connection: psycopg.Connection, kinds: Sequence[str], *, schemas: Sequence[str] = SCHEMAS, column: str = "user_key"
+) -> list[str]:
+    """Relations of these kinds that have the column, as schema.name."""
+    rows = connection.execute(
+        """
+        select n.nspname || '.' || c.relname
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        join pg_attribute a on a.attrelid = c.oid and a.attname = %s and not a.attisdropped
+        where n.nspname = any(%s) and c.relkind = any(%s) and not c.relispartition
+        order by 1
+        """,
+        [column, list(schemas), list(kinds)],
+    )
+    return [name for (name,) in rows]
+
+
+def _count(connection: psycopg.Connection, relation: str, user_key: int) -> int:
+    row = connection.execute(_statement("select count(*) from {} where user_key = %s", relation), [user_key]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _statement(template: str, relation: str, *columns: str) -> sql.Composed:
+    return sql.SQL(template).format(sql.Identifier(*relation.split(".")), *map(sql.Identifier, columns))
