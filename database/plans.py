@@ -7,8 +7,9 @@ call the same engine, so they come to the same plan.
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -115,11 +116,12 @@ select
   coalesce(p.preferred_exercise_keys, '{}') as preferred,
   (l.mesocycle_started_on - date '1970-01-01')::integer as mesocycle_started_on,
   l.goal as previous_goal,
-  l.inputs_hash as previous_hash
+  l.inputs_hash as previous_hash,
+  coalesce(l.as_of = %(as_of)s, false) as is_replaced
 from app.users u
 left join app.profiles p using (user_key)
 left join lateral (
-  select plans.mesocycle_started_on, plans.goal, plans.inputs_hash
+  select plans.as_of, plans.mesocycle_started_on, plans.goal, plans.inputs_hash
   from plans.plans
   where plans.user_key = u.user_key and plans.as_of <= %(as_of)s
   order by plans.as_of desc
@@ -170,7 +172,6 @@ sessions as (
     least(coalesce(max(reps) filter (where load = top_load), 0), 1000) as top_reps,
     least(coalesce(min(reps) filter (where load = top_load), 0), 1000) as fewest_reps,
     least(count(*) filter (where load = top_load), 100) as sets_at_top,
-    least(count(*), 100) as working_sets,
     avg(rpe) filter (where load = top_load) as rpe,
     max(case when load > 0 then {e1rm} end) as e1rm_kg,
     row_number() over (partition by user_key, exercise_key order by started_at desc, workout_key desc) as recency
@@ -185,7 +186,6 @@ select
   array_agg(top_reps::smallint order by recency) as top_reps,
   array_agg(fewest_reps::smallint order by recency) as fewest_reps,
   array_agg(sets_at_top::smallint order by recency) as sets_at_top,
-  array_agg(working_sets::smallint order by recency) as working_sets,
   array_agg(coalesce(rpe, 'NaN')::real order by recency) as rpe,
   array_agg(coalesce(e1rm_kg, 'NaN')::real order by recency) as e1rm_kg
 from sessions
@@ -207,20 +207,19 @@ end
 
 STATE_HISTORY_SQL: Final = """
 select
-  user_key, exercise_key, session_on, top_load_kg, top_reps, fewest_reps, sets_at_top, working_sets, rpe, e1rm_kg
+  user_key, exercise_key, session_on, top_load_kg, top_reps, fewest_reps, sets_at_top, rpe, e1rm_kg
 from intermediate.training_state
 where {users}
 order by user_key, exercise_key
 """
 
-_HISTORY: Final = ("session_on", "top_load_kg", "top_reps", "fewest_reps", "sets_at_top", "working_sets", "rpe", "e1rm_kg")
+_HISTORY: Final = ("session_on", "top_load_kg", "top_reps", "fewest_reps", "sets_at_top", "rpe", "e1rm_kg")
 _HISTORY_TYPES: Final[dict[str, Any]] = {
     "session_on": np.int32,
     "top_load_kg": np.float32,
     "top_reps": np.int16,
     "fewest_reps": np.int16,
     "sets_at_top": np.int16,
-    "working_sets": np.int16,
     "rpe": np.float32,
     "e1rm_kg": np.float32,
 }
@@ -247,14 +246,25 @@ class Columns:
     lists: Mapping[str, tuple[NDArray[np.int64], NDArray]]
 
 
-def read_bulk(url: str, sql: str) -> Columns:
-    """Run a query through ADBC: Arrow columns without Python objects per row. Text columns come as (codes, words) factorised."""
+@contextmanager
+def bulk_reader(url: str) -> Iterator[Callable[[str], Columns]]:
+    """A function that runs a query through ADBC on one connection: Arrow columns without Python objects per row."""
     import adbc_driver_postgresql.dbapi as adbc  # noqa: PLC0415  # the API process imports this module and never reads in bulk
-    import pyarrow as pa  # noqa: PLC0415
 
     with adbc.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute(sql)
-        table = cursor.fetch_arrow_table().combine_chunks()
+
+        def read(sql: str) -> Columns:
+            cursor.execute(sql)
+            return _columns(cursor.fetch_arrow_table())
+
+        yield read
+
+
+def _columns(arrow: Any) -> Columns:
+    """An Arrow table; text columns come factorised, as codes and words."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    table = arrow.combine_chunks()
     plain: dict[str, NDArray] = {}
     lists: dict[str, tuple[NDArray[np.int64], NDArray]] = {}
     for name in table.column_names:
@@ -305,6 +315,8 @@ class State:
     inputs: PlanningInputs
     previous_hash: NDArray[np.int64]
     has_plan: NDArray[np.bool_]
+    is_replaced: NDArray[np.bool_]
+    """Whether the last plan is of this very instant, so that a new one takes its place."""
 
 
 def to_state(profiles: Columns, history: Columns) -> State:
@@ -344,7 +356,7 @@ def to_state(profiles: Columns, history: Columns) -> State:
         history=_history(user_key, history),
         inventories=tuple(inventories),
     )
-    return State(inputs, _as_int64(previous), has_plan)
+    return State(inputs, _as_int64(previous), has_plan, plain["is_replaced"].astype(bool))
 
 
 def _as_int64(column: NDArray) -> NDArray[np.int64]:
@@ -543,12 +555,18 @@ def _microseconds(instant: datetime) -> int:
     return (instant.astimezone(UTC) - datetime(2000, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def store(connection: psycopg.Connection, batch: PlanBatch, *, as_of: datetime, planned_on: NDArray[np.int32]) -> None:
-    """Write plans in the caller's transaction, in place of plans of the same users and instant. Others stay: history is kept, and
-    a plan from older data sorts behind a newer one."""
+def store(
+    connection: psycopg.Connection, batch: PlanBatch, *, as_of: datetime, planned_on: NDArray[np.int32], replaced: NDArray[np.bool_]
+) -> None:
+    """Write plans in the caller's transaction, in place of plans of the same users and instant (`replaced` says who has one).
+
+    Others stay: history is kept, and a plan from older data sorts behind a newer one.
+    """
     if not len(batch):
         return
-    connection.execute("delete from plans.plans where as_of = %s and user_key = any(%s)", [as_of, [int(key) for key in batch.user_key]])
+    if replaced.any():
+        keys = batch.user_key[replaced].tolist()
+        connection.execute("delete from plans.plans where as_of = %s and user_key = any(%s)", [as_of, keys])
     with (
         connection.cursor() as cursor,
         cursor.copy(f"copy plans.plans ({', '.join(PLAN_COLUMNS)}) from stdin (format binary)") as copy,
@@ -575,7 +593,7 @@ def regenerate_for_users(
     batch = plan_batch(state.inputs, catalogue or load_catalogue(), as_of=as_of)
     changed = ~(state.has_plan & (batch.inputs_hash == state.previous_hash))
     chosen = np.flatnonzero(changed)
-    store(connection, batch.take(chosen), as_of=as_of, planned_on=state.inputs.today[chosen])
+    store(connection, batch.take(chosen), as_of=as_of, planned_on=state.inputs.today[chosen], replaced=state.is_replaced[chosen])
     refused = np.flatnonzero(batch.refusal > 0)
     return {int(batch.user_key[user]): Refusal(*reasons.refusal(int(batch.refusal[user]))) for user in refused}
 
@@ -583,40 +601,46 @@ def regenerate_for_users(
 # Regeneration by bucket -------------------------------------------------------------------------------------------------
 
 TOUCHED_SQL: Final = """
-with latest as (
-  select distinct on (user_key) user_key, starts_on, engine_version, goal
-  from plans.plans
-  where as_of <= %(as_of)s
-  order by user_key, as_of desc
+with marks as (
+  select b.bucket, e.xid, e.as_of, e.bucket is null or e.engine_version <> %(version)s or e.as_of > %(as_of)s as is_stale
+  from unnest(%(buckets)s::smallint[]) as b (bucket)
+  left join plans.examined e using (bucket)
 ),
-marks as (
-  select bucket, coalesce((select w.xid from ops.watermarks w where w.name = 'plans/' || to_char(bucket, 'FM00')), '0'::xid8) as xid
-  from unnest(%(buckets)s::int[]) as bucket
+since as (select min(xid) as xid, min(as_of) as as_of from marks where not is_stale),
+new_days as (
+  select zones.time_zone, (%(as_of)s::timestamptz at time zone zones.time_zone)::date as today
+  from (select distinct time_zone from app.users) as zones, since
+  where (%(as_of)s::timestamptz at time zone zones.time_zone)::date <> (since.as_of at time zone zones.time_zone)::date
 ),
-oldest as (select min(xid) as xid from marks),
-written as (
-  select user_key from app.workouts, oldest where workouts.xid >= oldest.xid
+touched as (
+  select user_key from app.users where (user_key %% 64)::smallint in (select bucket from marks where is_stale)
   union
-  select user_key from app.workout_deletions, oldest where workout_deletions.xid >= oldest.xid
+  select user_key from app.workouts, since where workouts.xid >= since.xid
   union
-  select user_key from app.profiles, oldest where profiles.xid >= oldest.xid
+  select user_key from app.workout_deletions, since where workout_deletions.xid >= since.xid
   union
-  select user_key from app.users, oldest where users.xid >= oldest.xid
+  select user_key from app.profiles, since where profiles.xid >= since.xid
+  union
+  select user_key from app.users, since where users.xid >= since.xid
+  union
+  select u.user_key
+  from new_days
+  join app.users u using (time_zone)
+  cross join lateral (
+    select starts_on from plans.plans p where p.user_key = u.user_key and p.as_of <= %(as_of)s order by p.as_of desc limit 1
+  ) l
+  where new_days.today >= l.starts_on + 7
 )
-select u.user_key
-from app.users u
-left join latest l using (user_key)
-where u.user_key %% 64 = any(%(buckets)s)
-  and (
-    l.user_key is null
-    or l.engine_version <> %(version)s
-    or (%(as_of)s::timestamptz at time zone u.time_zone)::date >= l.starts_on + 7
-    or u.user_key in (select user_key from written)
-  )
-order by u.user_key
+select user_key
+from touched
+where (%(all)s or user_key %% 64 = any(%(buckets)s)) and exists (select from app.users where users.user_key = touched.user_key)
+order by user_key
 """
-"""Users whose plan could differ from their last one: without a plan, of another engine, in a new week of training, or with something
-written since the last complete look at their bucket."""
+"""Users whose plan could differ from their last one: with something written since the last complete look at their bucket, with a new
+local day on which a week of training begins, or all of a bucket that another engine (or no one yet, or a later instant) looked at."""
+
+
+EVERYBODY_SQL: Final = "select count(*) from app.users where %(all)s or user_key %% 64 = any(%(buckets)s)"
 
 
 def regenerate(
@@ -635,18 +659,17 @@ def regenerate(
         connection.execute("set time zone 'UTC'")
         horizon = _scalar(connection, "select pg_snapshot_xmin(pg_current_snapshot())::text")
         users = _touched(connection, as_of, chosen, catalogue) if only_changed else _all_users(connection, chosen)
-        everybody = _scalar(connection, "select count(*) from app.users where user_key %% 64 = any(%s)", [chosen])
+        everybody = _scalar(connection, EVERYBODY_SQL, {"buckets": chosen, "all": len(chosen) == BUCKETS})
         has_state = _has_training_state(connection)
         connection.commit()
         total.untouched = int(everybody) - len(users)
         total.seconds_reading += time.perf_counter() - started
         total += _regenerate_slices(connection, url, users, as_of, catalogue, has_state=has_state)
-        for bucket in chosen:
-            connection.execute(
-                "insert into ops.watermarks (name, xid) values (%s, %s::xid8) "
-                "on conflict (name) do update set xid = excluded.xid, moved_at = now()",
-                [f"plans/{bucket:02d}", horizon],
-            )
+        connection.execute(
+            "insert into plans.examined select unnest(%s::smallint[]), %s::xid8, %s, %s on conflict (bucket) do update "
+            "set xid = excluded.xid, as_of = excluded.as_of, engine_version = excluded.engine_version",
+            [chosen, horizon, as_of, engine_version(catalogue)],
+        )
         connection.commit()
     return total
 
@@ -657,11 +680,11 @@ def _regenerate_slices(
     """Slice by slice; while Postgres takes in one slice's plans, the next one is read and planned. At most two are in memory."""
     total = Regeneration()
     writing: Future[float] | None = None
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="plans") as writer:
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="plans") as writer, bulk_reader(url) as read:
         for start in range(0, len(users), SLICE_USERS):
             began = time.perf_counter()
-            state = read_state(url, users[start : start + SLICE_USERS], as_of, has_state=has_state)
-            read = time.perf_counter()
+            state = read_state(read, users[start : start + SLICE_USERS], as_of, has_state=has_state)
+            was_read = time.perf_counter()
             batch = plan_batch(state.inputs, catalogue, as_of=as_of)
             changed = np.flatnonzero(~(state.has_plan & (batch.inputs_hash == state.previous_hash)))
             part = batch if len(changed) == len(batch) else batch.take(changed)
@@ -670,33 +693,35 @@ def _regenerate_slices(
                 planned=len(changed),
                 unchanged=len(batch) - len(changed),
                 refused=int((batch.refusal > 0).sum()),
-                seconds_reading=read - began,
-                seconds_planning=time.perf_counter() - read,
+                seconds_reading=was_read - began,
+                seconds_planning=time.perf_counter() - was_read,
             )
             if writing is not None:
                 total.seconds_writing += writing.result()
-            writing = writer.submit(_store_slice, connection, part, as_of, state.inputs.today[changed])
+            writing = writer.submit(_store_slice, connection, part, as_of, state.inputs.today[changed], state.is_replaced[changed])
         if writing is not None:
             total.seconds_writing += writing.result()
     return total
 
 
-def _store_slice(connection: psycopg.Connection, batch: PlanBatch, as_of: datetime, planned_on: NDArray[np.int32]) -> float:
+def _store_slice(
+    connection: psycopg.Connection, batch: PlanBatch, as_of: datetime, planned_on: NDArray[np.int32], replaced: NDArray[np.bool_]
+) -> float:
     """Store in one transaction; seconds that it took."""
     began = time.perf_counter()
     with connection.transaction():
-        store(connection, batch, as_of=as_of, planned_on=planned_on)
+        store(connection, batch, as_of=as_of, planned_on=planned_on, replaced=replaced)
     return time.perf_counter() - began
 
 
-def read_state(url: str, users: NDArray[np.int64], as_of: datetime, *, has_state: bool = False) -> State:
+def read_state(read: Callable[[str], Columns], users: NDArray[np.int64], as_of: datetime, *, has_state: bool = False) -> State:
     """Read what the engine needs of these users (ascending keys) in bulk; from `intermediate.training_state` where it is built."""
     literal = f"'{as_of.astimezone(UTC).isoformat()}'"
-    profiles = read_bulk(url, _inlined(PROFILES_SQL.replace("{users}", _key_condition(users, "u.user_key")), literal))
+    profiles = read(_inlined(PROFILES_SQL.replace("{users}", _key_condition(users, "u.user_key")), literal))
     if has_state:
-        history = read_bulk(url, STATE_HISTORY_SQL.format(users=_key_condition(users, "user_key")))
+        history = read(STATE_HISTORY_SQL.format(users=_key_condition(users, "user_key")))
     else:
-        history = read_bulk(url, _inlined(raw_history_sql(_key_condition(users, "w.user_key")), literal))
+        history = read(_inlined(raw_history_sql(_key_condition(users, "w.user_key")), literal))
     return to_state(profiles, history)
 
 
@@ -717,7 +742,7 @@ def _key_condition(users: NDArray[np.int64], column: str) -> str:
 
 
 def _touched(connection: psycopg.Connection, as_of: datetime, buckets: Sequence[int], catalogue: Catalogue) -> NDArray[np.int64]:
-    parameters = {"as_of": as_of, "buckets": list(buckets), "version": engine_version(catalogue)}
+    parameters = {"as_of": as_of, "buckets": list(buckets), "all": len(buckets) == BUCKETS, "version": engine_version(catalogue)}
     rows = connection.execute(TOUCHED_SQL, parameters).fetchall()
     return np.array([row[0] for row in rows], dtype=np.int64)
 
@@ -738,7 +763,7 @@ def _has_training_state(connection: psycopg.Connection) -> bool:
     )
 
 
-def _scalar(connection: psycopg.Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+def _scalar(connection: psycopg.Connection, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
     row = connection.execute(sql, parameters or None).fetchone()
     assert row is not None
     return row[0]

@@ -64,7 +64,7 @@ def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int
     return fold(hashes, _history_hashes(inputs.history).view(np.int64)).view(np.int64)
 
 
-_HISTORY: Final = ("session_on", "top_load_kg", "rpe", "e1rm_kg", "top_reps", "fewest_reps", "sets_at_top", "working_sets")
+_HISTORY: Final = ("session_on", "top_load_kg", "rpe", "e1rm_kg", "top_reps", "fewest_reps", "sets_at_top")
 
 
 def _history_hashes(history: History) -> NDArray[np.uint64]:

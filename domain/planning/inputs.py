@@ -40,7 +40,6 @@ class History:
     top_reps            most repetitions among the sets at that load
     fewest_reps         fewest repetitions among the sets at that load
     sets_at_top         number of sets at that load
-    working_sets        number of working sets of the session
     rpe                 mean RPE of the sets at that load; NaN where none was logged
     e1rm_kg             best estimate over the session's sets by the planner's rule (`domain.planning.e1rm.from_set`); NaN where none
     ==================  ==========================================================================================
@@ -55,7 +54,6 @@ class History:
     top_reps: NDArray[np.int16]
     fewest_reps: NDArray[np.int16]
     sets_at_top: NDArray[np.int16]
-    working_sets: NDArray[np.int16]
     rpe: NDArray[np.float32]
     e1rm_kg: NDArray[np.float32]
 
@@ -73,7 +71,6 @@ class History:
             top_reps=np.zeros(shape, dtype=np.int16),
             fewest_reps=np.zeros(shape, dtype=np.int16),
             sets_at_top=np.zeros(shape, dtype=np.int16),
-            working_sets=np.zeros(shape, dtype=np.int16),
             rpe=np.zeros(shape, dtype=np.float32),
             e1rm_kg=np.zeros(shape, dtype=np.float32),
         )

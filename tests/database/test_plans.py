@@ -59,6 +59,11 @@ def filled(database: Database) -> Database:
     return database
 
 
+def read_state(database: Database, users: np.ndarray, as_of: datetime) -> plans.State:
+    with plans.bulk_reader(database.urls[Role.PIPELINE]) as read:
+        return plans.read_state(read, users, as_of)
+
+
 def one(connection: psycopg.Connection, sql: str, *parameters: Any) -> Any:
     row = connection.execute(sql, parameters or None).fetchone()
     return row[0] if row else None
@@ -178,7 +183,7 @@ def test_bulk_and_single_reading_give_the_same_plan(filled: Database) -> None:
                     rpe=8 if back % 2 else None,
                 )
         users = np.array([row[0] for row in owner.execute("select user_key from app.users order by user_key")])
-    bulk = plans.read_state(filled.urls[Role.PIPELINE], users, AS_OF)
+    bulk = read_state(filled, users, AS_OF)
     with filled.connect(Role.PIPELINE) as connection:
         parameters = {"as_of": AS_OF, "users": users.tolist()}
         single = plans.to_state(
@@ -197,7 +202,7 @@ def test_the_database_estimates_strength_as_the_domain_does(filled: Database, we
     with filled.connect() as owner:
         user = new_user(owner, "ann")
         log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, weight, reps)], rpe=rpe)
-    state = plans.read_state(filled.urls[Role.PIPELINE], np.array([user]), AS_OF)
+    state = read_state(filled, np.array([user]), AS_OF)
     expected = e1rm.from_set(weight, reps, np.nan if rpe is None else rpe)
     np.testing.assert_allclose(state.inputs.history.e1rm_kg[0, 0], expected, rtol=1e-3)
 
@@ -209,7 +214,7 @@ def test_warm_up_sets_deleted_workouts_and_later_ones_do_not_count(filled: Datab
         deleted = log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, 100, 5)])
         owner.execute("update app.workouts set deleted_at = now() where workout_key = %s", [deleted])
         log(owner, user, AS_OF + timedelta(days=1), [(SQUAT, 100, 5)])
-    state = plans.read_state(filled.urls[Role.PIPELINE], np.array([user]), AS_OF)
+    state = read_state(filled, np.array([user]), AS_OF)
     assert len(state.inputs.history) == 0
 
 
@@ -221,7 +226,7 @@ def test_sessions_of_a_deload_week_stay_out_of_progress(filled: Database) -> Non
     with filled.connect() as owner:
         log(owner, user, AS_OF + timedelta(days=3), [(SQUAT, 100, 5)])
         log(owner, user, AS_OF + timedelta(days=23), [(SQUAT, 60, 5)])
-    state = plans.read_state(filled.urls[Role.PIPELINE], np.array([user]), AS_OF + timedelta(days=30))
+    state = read_state(filled, np.array([user]), AS_OF + timedelta(days=30))
     assert state.inputs.history.top_load_kg[0].tolist() == [100, 0, 0, 0, 0, 0]
 
 

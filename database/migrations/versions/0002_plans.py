@@ -75,6 +75,17 @@ alter table plans.plans
   alter column reserve set storage main, alter column load_reason set storage main;
 """
 
+EXAMINED = """
+create table plans.examined (
+  bucket smallint primary key check (bucket between 0 and 63),
+  xid xid8 not null,
+  as_of timestamptz not null,
+  engine_version text not null
+);
+comment on table plans.examined is
+  'Up to where each bucket of users (user_key % 64) was looked at in full: everything written at or after xid is still to be seen.';
+"""
+
 VIEWS = """
 create view plans.plan_periods as
 select
@@ -175,11 +186,11 @@ comment on view plans.current_plans is 'Each user''s newest plan. One row per us
 """
 
 GRANTS = """
-grant select, insert, update, delete on plans.plans to mesocycle_pipeline;
+grant select, insert, update, delete on plans.plans, plans.examined to mesocycle_pipeline;
 grant select on all tables in schema plans to mesocycle_pipeline, mesocycle_api;
 """
 
 
 def upgrade() -> None:
-    for part in (PLANS, VIEWS, GRANTS):
+    for part in (PLANS, EXAMINED, VIEWS, GRANTS):
         run_script(op.get_bind(), part)

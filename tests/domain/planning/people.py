@@ -118,7 +118,6 @@ def _history(people: Sequence[Person], today: int) -> History:
         "top_reps": np.zeros(shape, dtype=np.int16),
         "fewest_reps": np.zeros(shape, dtype=np.int16),
         "sets_at_top": np.zeros(shape, dtype=np.int16),
-        "working_sets": np.zeros(shape, dtype=np.int16),
         "rpe": np.full(shape, np.nan, dtype=np.float32),
         "e1rm_kg": np.full(shape, np.nan, dtype=np.float32),
     }
@@ -130,7 +129,6 @@ def _history(people: Sequence[Person], today: int) -> History:
             columns["top_reps"][row, place] = max(done.reps)
             columns["fewest_reps"][row, place] = min(done.reps)
             columns["sets_at_top"][row, place] = len(done.reps)
-            columns["working_sets"][row, place] = len(done.reps)
             columns["rpe"][row, place] = rpe
             columns["e1rm_kg"][row, place] = np.float32(e1rm.from_set(done.load, max(done.reps), rpe))
     offsets = np.concatenate([[0], np.cumsum([len(person.log) for person in people])]).astype(np.int64)
