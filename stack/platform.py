@@ -14,10 +14,8 @@ import psutil
 import psycopg
 
 from database.bootstrap import bootstrap, database_name
-from database.catalogue import publish_catalogue
 from database.connection import Role, connect, url_for
 from database.migrate import migrate
-from database.population import load_sample
 from orchestration.dbt import prepare_manifest
 from stack.embedded_postgres import EmbeddedPostgres, server_settings
 from stack.home import PROJECT, Home, free_port
@@ -139,6 +137,8 @@ class Platform:
             return f"PostgreSQL {connection.info.parameter_status('server_version')} on {LOOPBACK}:{self.ports['postgres']}"
 
     def prepare_database(self) -> str:
+        from database.catalogue import publish_catalogue  # noqa: PLC0415  # brings pandas: a second and 70 MB that other commands don't need
+
         database = database_name(self._external_url) if self._external_url else DATABASE
         bootstrap(self.admin_url, database=database, passwords=self.home.passwords(), storage_database=STORAGE_DATABASE)
         migrate(self.url(Role.OWNER))
@@ -147,6 +147,8 @@ class Platform:
         return f"Schema is at the newest migration; {exercises} catalogue exercises"
 
     def load_sample_users(self) -> str:
+        from database.population import load_sample  # noqa: PLC0415
+
         with connect(self.url(Role.OWNER)) as connection:
             row = connection.execute("select count(*) from app.users").fetchone()
         if row and row[0]:  # whoever began empty, or with their own people, gets no strangers later

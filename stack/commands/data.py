@@ -2,17 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from database.connection import Role, connect
-from database.imports import ImportReport, import_log
 from domain.vocabulary import WeightUnit
-from domain.workout_logs import WorkoutLogError, read_log
 from stack.commands.context import CommandError, console, current_platform, error_console, fail
 from stack.platform import Platform
+
+if TYPE_CHECKING:
+    from database.imports import ImportReport
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +36,9 @@ def import_files(
     Rows that can't be used are kept in app.rejected_rows with their reason.
     """
     platform = current_platform()
+    from database.imports import import_log  # noqa: PLC0415  # brings pandas: a second and 70 MB that other commands don't need
+    from domain.workout_logs import WorkoutLogError, read_log  # noqa: PLC0415
+
     reports: list[ImportReport] = []
     failed = 0
     for path in files:
@@ -53,7 +57,7 @@ def import_files(
         raise typer.Exit(1)
 
 
-def _show(report: ImportReport) -> None:
+def _show(report: "ImportReport") -> None:
     console.print(report.sentence())
     if report.rejected:
         table = Table("rows", "why they were not used (kept in app.rejected_rows)", box=None, pad_edge=False)

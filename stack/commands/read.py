@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 
 from database.connection import Role, connect
-from database.plans import current_plan, plan_payload
 from domain.vocabulary import KG_PER_LB, SummaryRange
 from stack.commands.context import CommandError, console, current_platform
 
@@ -99,6 +98,8 @@ def plan(
     reasons: Annotated[bool, typer.Option(help="Say why, for each exercise.")] = True,
 ) -> None:
     """Print a user's current training plan, with the reason for every load."""
+    from database.plans import current_plan, plan_payload  # noqa: PLC0415  # brings pandas: a second and 70 MB that other commands don't need
+
     with connect(current_platform().url(Role.PIPELINE)) as connection:
         row = current_plan(connection, _user_key(connection, user))
     if row is None:
