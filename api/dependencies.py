@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import HTTPBearer
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from api.auth import Principal, Scope, Verifier
@@ -40,7 +40,11 @@ def without_control_characters(value: str) -> str:
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
-UserId = Annotated[str, AfterValidator(without_control_characters)]
+UserId = Annotated[
+    str,
+    AfterValidator(without_control_characters),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"}),
+]
 """A user's id in a body (add Field(min_length=1, max_length=128) there) or a path."""
 
 

@@ -44,6 +44,7 @@ PLAN_NOT_FOUND = ProblemKind("plan-not-found", 404, "There is no plan yet", "No 
 METHOD_NOT_ALLOWED = ProblemKind("method-not-allowed", 405, "The method is not allowed here", "Allowed here: GET, HEAD, OPTIONS.")
 TIMED_OUT = ProblemKind("request-timed-out", 408, "The request took too long to arrive", "The body was not complete after 10 seconds.")
 CONFLICT = ProblemKind("conflict", 409, "The request contradicts what is stored", "The id is taken.")
+CONTRADICTION = ProblemKind("contradiction", 409, "Values that are fine alone contradict each other", "from lies after to.")
 TOO_LARGE = ProblemKind("body-too-large", 413, "The body is too large", "A body may have 1048576 bytes.")
 UNSUPPORTED_MEDIA = ProblemKind("unsupported-media-type", 415, "The body is not JSON", "Send Content-Type: application/json.")
 INVALID = ProblemKind("invalid-request", 422, "A value is not allowed", "range must be one of 7d, 30d, 90d, 365d, all.")
@@ -185,7 +186,9 @@ def problem_of(error: BaseException) -> Problem | None:
         return Problem(INVALID, "A value is outside of what can be stored.")
     if isinstance(error, asyncpg.TooManyConnectionsError):
         return Problem(OVERLOADED)
-    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.OperatorInterventionError | asyncpg.InterfaceError):
+    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.OperatorInterventionError):
+        return Problem(UNAVAILABLE)
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return Problem(UNAVAILABLE)
     if isinstance(error, OSError | TimeoutError):
         return Problem(UNAVAILABLE)
@@ -225,6 +228,7 @@ def install(application: FastAPI) -> None:
             problem = Problem(INTERNAL)
         return problem.response(request_id)
 
-    for kind in (Problem, RequestValidationError, HTTPException, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    database = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+    for kind in (Problem, RequestValidationError, HTTPException, *database):
         application.add_exception_handler(kind, answer)
     application.add_exception_handler(Exception, answer)

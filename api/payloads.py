@@ -17,7 +17,7 @@ from typing import Any, Final
 import asyncpg
 
 from api.errors import NOT_BUILT, OVERLOADED, UNAVAILABLE, USER_NOT_FOUND, Problem
-from api.postgres import open_connection
+from api.postgres import LOST, open_connection
 from api.representation import Representation, represent
 from api.settings import Settings
 from database.marts import READ_BUILD, READ_MANY
@@ -171,7 +171,7 @@ class PayloadReader:
                     self._connected -= 1
             except asyncpg.UndefinedTableError:
                 self._break(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 if self._reason is None:
                     log.warning("the payload reader lost its connection: %s", type(error).__name__)
                 self._break(Problem(UNAVAILABLE))

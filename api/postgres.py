@@ -10,6 +10,8 @@ import asyncpg
 from api.errors import OVERLOADED, UNAVAILABLE, Problem
 from api.settings import Settings
 
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a connection may end with. asyncpg raises InternalClientError when the server goes between two messages."""
 SERVER_SETTINGS = {
     "application_name": "mesocycle-api",
     "timezone": "UTC",
@@ -72,8 +74,8 @@ class Database:
             await connection.execute("begin")
             try:
                 yield connection
-            except (asyncpg.PostgresError, Problem):
-                if not connection.is_closed():
+            except (asyncpg.PostgresError, Problem) as error:
+                if not connection.is_closed() and not isinstance(error, asyncpg.OperatorInterventionError):
                     await connection.execute("rollback")
                 raise
             # After any other error (a timeout, a cancelled request) the connection is thrown away, which rolls back, too.
@@ -109,7 +111,7 @@ class Database:
                 return connection
         try:
             return await open_connection(self._settings)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             if isinstance(error, asyncpg.TooManyConnectionsError):
                 raise Problem(OVERLOADED) from None
             raise Problem(UNAVAILABLE) from None
@@ -120,5 +122,5 @@ class Database:
             connection = self._free.pop()
             try:
                 await connection.close(timeout=1)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except LOST:
                 connection.terminate()

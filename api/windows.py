@@ -5,7 +5,7 @@ from datetime import date
 
 import asyncpg
 
-from api.errors import INVALID, NOT_BUILT, USER_NOT_FOUND, Problem
+from api.errors import CONTRADICTION, NOT_BUILT, USER_NOT_FOUND, Problem
 from api.payloads import Build
 from api.postgres import Database
 from api.representation import Representation, represent
@@ -32,4 +32,4 @@ async def read_window(database: Database, user_id: str, first: date, last: date 
 
 
 def _reversed() -> Problem:
-    return Problem(INVALID, "from lies after to.", errors=[{"field": "query.from", "message": "It lies after to."}])
+    return Problem(CONTRADICTION, "from lies after to.", errors=[{"field": "query.from", "message": "It lies after to."}])

@@ -35,7 +35,7 @@ READY: dict[int | str, dict[str, Any]] = documented(UNAVAILABLE, NOT_BUILT, OVER
 
 
 @router.get("/readyz", summary="The database answers and the marts are built", responses=READY)
-async def read_readiness(response: Response, payloads: Payloads) -> Readiness:
+async def read_ready(response: Response, payloads: Payloads) -> Readiness:
     """Asks the database, on the way that payloads take. 503 while it's gone, though last known answers may still be served."""
     response.headers["Cache-Control"] = "no-store"
     try:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, WrapValidator
 
 from api.auth import Principal, Scope
 from api.dependencies import Postgres, Shape, requires
-from api.errors import FORBIDDEN, INVALID, NOT_BUILT, OVERLOADED, UNAUTHENTICATED, UNAVAILABLE, Problem, documented
+from api.errors import FORBIDDEN, INVALID, NOT_BUILT, OVERLOADED, TOO_MANY, UNAUTHENTICATED, UNAVAILABLE, Problem, documented
 from api.onboarding import (
     MOST_EVENTS,
     TRACEPARENT,
@@ -40,14 +40,18 @@ def _as_it_came(value: Any, _: Any) -> Any:
     return value
 
 
-StepBody = Annotated[OneStepEvent | StepEvents | list[StepEvent], WrapValidator(_as_it_came)]
-ErrorBody = Annotated[OneErrorEvent | ErrorEvents | list[ErrorEvent], WrapValidator(_as_it_came)]
+StepBody = Annotated[
+    OneStepEvent | StepEvents | Annotated[list[StepEvent], Field(min_length=1, max_length=MOST_EVENTS)], WrapValidator(_as_it_came)
+]
+ErrorBody = Annotated[
+    OneErrorEvent | ErrorEvents | Annotated[list[ErrorEvent], Field(min_length=1, max_length=MOST_EVENTS)], WrapValidator(_as_it_came)
+]
 Sender = Annotated[Principal, requires(Scope.USER, Scope.SERVICE)]
 TraceHeader = Annotated[str | None, Header(alias="traceparent", description="W3C trace context; counts for events without their own")]
 TAKING: dict[str, Any] = {
     "status_code": 202,
     "response_model": EventsTaken,
-    "responses": documented(UNAUTHENTICATED, FORBIDDEN, INVALID, UNAVAILABLE, OVERLOADED),
+    "responses": documented(UNAUTHENTICATED, FORBIDDEN, INVALID, TOO_MANY, UNAVAILABLE, OVERLOADED),
 }
 
 

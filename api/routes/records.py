@@ -8,7 +8,18 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from api.dependencies import OwnUserId, Payloads
-from api.errors import FORBIDDEN, INVALID, NOT_BUILT, OVERLOADED, UNAUTHENTICATED, UNAVAILABLE, USER_NOT_FOUND, Problem, documented
+from api.errors import (
+    CONTRADICTION,
+    FORBIDDEN,
+    INVALID,
+    NOT_BUILT,
+    OVERLOADED,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    USER_NOT_FOUND,
+    Problem,
+    documented,
+)
 from api.fast_lane import Precomputed
 from api.precomputed import ok, read_fresh_or_last, response_of, serve
 from api.representation import Representation, entity_tag
@@ -20,7 +31,7 @@ FAST = Precomputed(PATH, {b"": RESOURCE})
 
 router = APIRouter(tags=["progress"])
 RESPONSES: dict[int | str, dict[str, Any]] = ok(Records) | documented(
-    UNAUTHENTICATED, FORBIDDEN, USER_NOT_FOUND, INVALID, UNAVAILABLE, OVERLOADED, NOT_BUILT
+    UNAUTHENTICATED, FORBIDDEN, USER_NOT_FOUND, CONTRADICTION, INVALID, UNAVAILABLE, OVERLOADED, NOT_BUILT
 )
 
 
@@ -40,7 +51,7 @@ async def read_records(
 
 
 def page_of(whole: Representation, limit: int, cursor: str | None) -> Representation:
-    """The records after the one that `cursor` names; Problem INVALID where a build has moved that one away."""
+    """The records after the one that `cursor` names; Problem CONTRADICTION where a build has moved that one away."""
     content = orjson.loads(whole.body)
     records = content["records"]
     start = 0
@@ -48,7 +59,7 @@ def page_of(whole: Representation, limit: int, cursor: str | None) -> Representa
         places = [place for place, record in enumerate(records) if _cursor_at(record) == cursor]
         if not places:
             message = "It isn't of this list as it is now: start again without a cursor."
-            raise Problem(INVALID, message, errors=[{"field": "query.cursor", "message": message}])
+            raise Problem(CONTRADICTION, message, errors=[{"field": "query.cursor", "message": message}])
         start = places[0] + 1
     page = records[start : start + limit]
     content["records"] = page

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api.dependencies import OwnUserId, Payloads, Postgres
-from api.errors import FORBIDDEN, INVALID, NOT_BUILT, OVERLOADED, UNAUTHENTICATED, UNAVAILABLE, USER_NOT_FOUND, Problem, documented
+from api.errors import (
+    CONTRADICTION,
+    FORBIDDEN,
+    INVALID,
+    NOT_BUILT,
+    OVERLOADED,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    USER_NOT_FOUND,
+    Problem,
+    documented,
+)
 from api.fast_lane import Precomputed
 from api.precomputed import DEFAULT_RANGE, ok, response_of, serve
 from api.schemas import Summary, WindowSummary
@@ -21,7 +32,7 @@ FAST = Precomputed(
 
 router = APIRouter(tags=["progress"])
 RESPONSES: dict[int | str, dict[str, Any]] = ok(Summary | WindowSummary) | documented(  # type: ignore[arg-type]
-    UNAUTHENTICATED, FORBIDDEN, USER_NOT_FOUND, INVALID, UNAVAILABLE, OVERLOADED, NOT_BUILT
+    UNAUTHENTICATED, FORBIDDEN, USER_NOT_FOUND, CONTRADICTION, INVALID, UNAVAILABLE, OVERLOADED, NOT_BUILT
 )
 
 
@@ -45,7 +56,9 @@ async def read_summary(
     if first is None and last is None:
         return await serve(request, payloads, user_id, f"summary/{summary_range or DEFAULT_RANGE}")
     if summary_range is not None:
-        raise Problem(INVALID, "Send either range or from and to.", errors=[{"field": "query.range", "message": "Not together with from."}])
+        raise Problem(
+            CONTRADICTION, "Send either range or from and to.", errors=[{"field": "query.range", "message": "Not together with from."}]
+        )
     if first is None:
-        raise Problem(INVALID, "to needs from.", errors=[{"field": "query.from", "message": "It is missing."}])
+        raise Problem(CONTRADICTION, "to needs from.", errors=[{"field": "query.from", "message": "It is missing."}])
     return response_of(request, await read_window(database, user_id, first, last))

@@ -256,7 +256,7 @@ def test_sigterm_answers_what_runs_and_then_ends(cluster, keys: Keys) -> None:
             time.sleep(0.7)
             server.process.send_signal(signal.SIGTERM)
             waiting.join(15)
-            assert server.process.wait(15) == 0
+            assert server.process.wait(15) in (0, -signal.SIGTERM)  # uvicorn raises the signal again at its end
             assert answers == [200]
             with pytest.raises(httpx.TransportError):
                 httpx.get(server.url + "/healthz")

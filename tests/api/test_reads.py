@@ -84,7 +84,7 @@ def test_records_follow_their_shape_and_pages_add_up_to_the_whole(built_template
 
 def test_a_cursor_that_names_nothing_is_refused(built_template, keys) -> None:
     response = get(built_template, keys, "/api/v1/records/lifter?limit=4&cursor=nonsense")
-    assert response.status_code == 422
+    assert response.status_code == 409
     assert response.json()["errors"][0]["field"] == "query.cursor"
 
 
@@ -103,10 +103,10 @@ def test_a_window_that_is_a_range_says_the_same(built_template, keys, days) -> N
 @pytest.mark.parametrize(
     ("query", "status", "field"),
     [
-        ("from=2025-02-01&to=2025-01-01", 422, "query.from"),
-        ("to=2025-01-01", 422, "query.from"),
-        ("from=2025-01-01&range=7d", 422, "query.range"),
-        ("from=2999-01-01", 422, "query.from"),
+        ("from=2025-02-01&to=2025-01-01", 409, "query.from"),
+        ("to=2025-01-01", 409, "query.from"),
+        ("from=2025-01-01&range=7d", 409, "query.range"),
+        ("from=2999-01-01", 409, "query.from"),
         ("range=30D", 422, "query.range"),
         ("range=", 422, "query.range"),
         ("range=7d&range=30d", 422, "query.range"),
@@ -121,7 +121,7 @@ def test_wrong_windows_are_named(built_template, keys, query, status, field) -> 
     response = get(built_template, keys, f"/api/v1/summary/lifter?{query}")
     assert response.status_code == status, response.text
     if field:
-        assert response.json()["type"] == "urn:mesocycle:problem:invalid-request"
+        assert response.json()["type"] == f"urn:mesocycle:problem:{'invalid-request' if status == 422 else 'contradiction'}"
         assert field in [error["field"] for error in response.json()["errors"]]
 
 
