@@ -629,7 +629,7 @@ touched as (
   cross join lateral (
     select starts_on from plans.plans p where p.user_key = u.user_key and p.as_of <= %(as_of)s order by p.as_of desc limit 1
   ) l
-  where new_days.today >= l.starts_on + 7
+  where (select count(*) from new_days) > 0 and new_days.today >= l.starts_on + 7
 )
 select user_key
 from touched
@@ -660,11 +660,12 @@ def regenerate(
         horizon = _scalar(connection, "select pg_snapshot_xmin(pg_current_snapshot())::text")
         users = _touched(connection, as_of, chosen, catalogue) if only_changed else _all_users(connection, chosen)
         everybody = _scalar(connection, EVERYBODY_SQL, {"buckets": chosen, "all": len(chosen) == BUCKETS})
-        has_state = _has_training_state(connection)
+        has_state = len(users) > 0 and _has_training_state(connection)
         connection.commit()
         total.untouched = int(everybody) - len(users)
         total.seconds_reading += time.perf_counter() - started
-        total += _regenerate_slices(connection, url, users, as_of, catalogue, has_state=has_state)
+        if len(users):
+            total += _regenerate_slices(connection, url, users, as_of, catalogue, has_state=has_state)
         connection.execute(
             "insert into plans.examined select unnest(%s::smallint[]), %s::xid8, %s, %s on conflict (bucket) do update "
             "set xid = excluded.xid, as_of = excluded.as_of, engine_version = excluded.engine_version",
