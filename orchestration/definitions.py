@@ -13,5 +13,4 @@ def defs() -> dg.Definitions:
     with warnings.catch_warnings():
         # map_asset_specs is marked as a preview; a test looks at what it did to every asset, so a change would be seen.
         warnings.simplefilter("ignore", category=dg.PreviewWarning)
-        warnings.simplefilter("ignore", category=dg.BetaWarning)  # raised by Dagster's own copies of sensors, not by what we use
         return dg.load_from_defs_folder(path_within_project=Path(__file__).parent).map_asset_specs(func=with_standards)

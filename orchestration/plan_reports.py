@@ -11,7 +11,7 @@ from orchestration.plan_worker import BatchReport
 logger = logging.getLogger("mesocycle.plan_worker")
 
 INTERVAL_SECONDS = 60.0
-PLANS_ASSET = dg.AssetKey(["plans", "training_plans"])
+PLANS_ASSET = dg.AssetKey(["plans", "plans"])
 
 
 @dataclass

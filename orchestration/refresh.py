@@ -4,6 +4,7 @@ import contextlib
 import sys
 import threading
 import uuid
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,7 +42,8 @@ def refresh(*, as_of: datetime | None, full: bool, plans: bool, log_file: Path) 
         tags[AS_OF_TAG] = as_of.isoformat()
     if full:
         tags[FULL_TAG] = "true"
-    with console.status("Loading the assets"):
+    with console.status("Loading the assets"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=dg.BetaWarning)  # raised by Dagster's own copies of sensors, not by what we use
         job = defs().resolve_job_def(REFRESH_JOB if plans else MARTS_JOB)
     run_id = str(uuid.uuid4())
     total = len(set(job.asset_layer.executable_asset_keys) & set(job.asset_layer.selected_asset_keys))

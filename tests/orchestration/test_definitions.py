@@ -36,7 +36,7 @@ def test_a_schema_is_a_group_is_a_key_prefix(specs: list[dg.AssetSpec]) -> None:
 
 def test_the_three_views_of_the_promise_are_there(specs: list[dg.AssetSpec]) -> None:
     keys = {spec.key.to_user_string() for spec in specs}
-    assert {"marts/user_summary", "marts/personal_records", "marts/onboarding_funnel", "plans/training_plans"} <= keys
+    assert {"marts/user_summary", "marts/personal_records", "marts/onboarding_funnel", "plans/plans"} <= keys
 
 
 def test_schedules_and_sensors_run_by_default(definitions: dg.Definitions) -> None:
@@ -57,7 +57,7 @@ def test_writers_of_postgres_share_a_pool(definitions: dg.Definitions) -> None:
 
 
 def test_plans_can_run_for_one_bucket_and_for_all_in_one_run(definitions: dg.Definitions) -> None:
-    node = definitions.get_repository_def().asset_graph.get(dg.AssetKey(["plans", "training_plans"]))
+    node = definitions.get_repository_def().asset_graph.get(dg.AssetKey(["plans", "plans"]))
     assert node.partitions_def is not None
     assert node.partitions_def.get_partition_keys() == [f"{bucket:02d}" for bucket in range(64)]
     assert node.backfill_policy is not None

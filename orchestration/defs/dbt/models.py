@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from database.builds import build
@@ -16,12 +16,26 @@ from orchestration.resources import Warehouse
 from orchestration.run import POSTGRES_POOL, build_as_of, is_full
 
 PROJECT = dbt_project()
+PLANS = dg.AssetKey(["plans", "plans"])
+
+
+class PlansAreOneAsset(DagsterDbtTranslator):
+    """Views over `plans.plans` are no assets of their own: a model that reads one of them waits for the plans."""
+
+    def __init__(self) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        if dbt_resource_props["resource_type"] == "source" and dbt_resource_props["schema"] == "plans":
+            return PLANS
+        return super().get_asset_key(dbt_resource_props)
 
 
 @dbt_assets(
     manifest=PROJECT.manifest_path,
     project=PROJECT,
     name="dbt_models",
+    dagster_dbt_translator=PlansAreOneAsset(),
     pool=POSTGRES_POOL,
     retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
 )

@@ -7,7 +7,7 @@ from orchestration.partitions import user_buckets
 from orchestration.resources import Warehouse
 from orchestration.run import POSTGRES_POOL, build_as_of, is_full
 
-KEY = dg.AssetKey(["plans", "training_plans"])
+KEY = dg.AssetKey(["plans", "plans"])
 
 
 @dg.asset(
