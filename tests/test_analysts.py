@@ -20,12 +20,30 @@ from database.population import load_sample
 from stack.embedded_postgres import EmbeddedPostgres, binaries
 from tests.conftest import PASSWORDS, PROJECT, Database
 from tests.dbt_project.analytics.conftest import add_latencies, add_requests
+from tests.dbt_project.analytics.plans import Slot, add_plan
 from tests.dbt_project.support import run_dbt
 
 AS_OF = datetime.datetime(2026, 3, 4, 12, tzinfo=datetime.UTC)
 FOR_THE_API_ALONE = {"user_payloads"}
 GUIDE = (PROJECT / "docs/analysts.md").read_text()
 QUESTIONS = re.findall(r"^### (.+?)\n.*?```sql\n(.+?);\n```", GUIDE, flags=re.MULTILINE | re.DOTALL)
+
+
+def add_plans_of_what_they_do(connection: psycopg.Connection) -> None:
+    """Two plans for each of forty users, twelve and six weeks ago, of the exercises that they do most."""
+    users = connection.execute(
+        "select user_key from app.workouts group by user_key having count(*) > 15 order by user_key limit 40"
+    ).fetchall()
+    for (user,) in users:
+        exercises = connection.execute(
+            "select exercise_key, max(weight_kg) from app.workout_sets join app.workouts using (workout_key) where user_key = %s"
+            " group by 1 order by count(*) desc, 1 limit 4",
+            [user],
+        ).fetchall()
+        slots: list[Slot] = [(exercise, 3, 5, 8, weight and 0.8 * weight) for exercise, weight in exercises]
+        for weeks, factor in ((12, 1.0), (6, 1.05)):
+            week = [(day, [(e, n, low, high, load and load * factor) for e, n, low, high, load in slots]) for day in (0, 2, 4)]
+            add_plan(connection, user, AS_OF.date() - datetime.timedelta(weeks=weeks), week)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +59,7 @@ def platform(postgres: EmbeddedPostgres) -> Iterator[Database]:
     with database.connect() as connection:
         add_requests(connection, dice, 60, AS_OF)
         add_latencies(connection, dice, 60, AS_OF)
+        add_plans_of_what_they_do(connection)
     run_dbt(database, "run-operation", "prepare_change_tables", as_of=AS_OF)
     run_dbt(database, "build")
     yield database

@@ -132,7 +132,7 @@ def test_days_of_latency_are_sums_of_their_minutes(populated: Database) -> None:
         rows = oracle.frame(connection, "select * from marts.api_latency_daily")
     raw = raw[raw.minute <= AS_OF].copy()
     raw["day"] = raw.minute.dt.date
-    groups = {key: group for key, group in raw.groupby(["day", "method", "route"])}
+    groups = dict(list(raw.groupby(["day", "method", "route"])))
     assert len(rows) == len(groups) > 8
     for row in rows.itertuples():
         group = groups[(row.day_on, row.method, row.route)]
