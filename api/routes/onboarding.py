@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, WrapValidator
 
 from api.auth import Principal, Scope
 from api.dependencies import Postgres, Shape, requires
-from api.errors import FORBIDDEN, INVALID, NOT_BUILT, OVERLOADED, TOO_MANY, UNAUTHENTICATED, UNAVAILABLE, Problem, documented
+from api.errors import CONTRADICTION, FORBIDDEN, INVALID, NOT_BUILT, OVERLOADED, TOO_MANY, UNAUTHENTICATED, UNAVAILABLE, Problem, documented
 from api.onboarding import (
     MOST_EVENTS,
     TRACEPARENT,
@@ -172,7 +172,7 @@ class StepError(Shape):
 
 class About(Shape):
     flow: str
-    flow_version: int
+    flow_version: int | None
     grain: Grain
     segment_by: str
     as_of: datetime | None = Field(description="The instant of the build that the numbers come from")
@@ -190,7 +190,7 @@ class FunnelErrors(About):
 
 READING: dict[str, Any] = {
     "dependencies": [requires(Scope.ANALYST)],
-    "responses": documented(UNAUTHENTICATED, FORBIDDEN, INVALID, UNAVAILABLE, OVERLOADED, NOT_BUILT),
+    "responses": documented(UNAUTHENTICATED, FORBIDDEN, CONTRADICTION, INVALID, UNAVAILABLE, OVERLOADED, NOT_BUILT),
 }
 FlowName = Annotated[str, Query(min_length=1, max_length=60, pattern=r"^[a-z0-9][a-z0-9_.\-]*$", examples=["onboarding"])]
 FlowVersion = Annotated[int | None, Query(alias="flowVersion", ge=1, le=32767, description="The newest where not sent")]
@@ -245,7 +245,7 @@ async def _read(
 ) -> Response:
     if cohort_from and cohort_to and not 0 <= (cohort_to - cohort_from).days <= LONGEST_RANGE_DAYS:
         message = f"cohortTo must lie 0 to {LONGEST_RANGE_DAYS} days after cohortFrom."
-        raise Problem(INVALID, message, errors=[{"field": "query.cohortTo", "message": message}])
+        raise Problem(CONTRADICTION, message, errors=[{"field": "query.cohortTo", "message": message}])
     column = segment.column if segment else "(all)"
     row = await database.fetchrow(query, flow, flow_version, cohort_from, cohort_to, grain.value, column)
     assert row is not None

@@ -7,7 +7,7 @@ import schemathesis
 import yaml
 from hypothesis import HealthCheck, given, settings
 from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import negative_data_rejection as AcceptedNegative
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from api.app import FAST, ROUTERS, create_app
 from api.errors import KINDS, NAMESPACE
@@ -89,7 +89,8 @@ def test_the_columns_that_the_api_reads_are_those_of_the_dbt_contract() -> None:
 
 
 ITEM_BY_ITEM = ("/api/v1/onboarding/step", "/api/v1/onboarding/error")
-"""Batches whose items are judged one by one: a wrong event is answered in its place and doesn't refuse the others."""
+"""Batches whose items are judged one by one (a wrong event is answered in its place and doesn't refuse the others) and by the clock
+(an event from the far future is refused). A schema can't say that, so the two checks that know only the schema are left out there."""
 
 
 def attempt(operation, mode, excluded) -> None:
@@ -118,7 +119,7 @@ def test_schemathesis_finds_nothing(built, keys: Keys, mode) -> None:
     seen = 0
     for result in schema.get_all_operations():
         operation = result.ok()
-        excluded = [AcceptedNegative] if operation.path in ITEM_BY_ITEM else []
+        excluded = [negative_data_rejection, positive_data_acceptance] if operation.path in ITEM_BY_ITEM else []
 
         if mode is GenerationMode.NEGATIVE and not operation.query and not operation.path_parameters and not operation.body:
             continue  # nothing that could be wrong
