@@ -77,78 +77,128 @@ with recursive
         where entered_at is not null and is_in_order is not true
     ),
 
+    -- No joins from here on but with the few rows of flow_steps: how many journeys are tangled is unknown to the
+    -- planner, and what it
+    -- takes for one row it joins by nested loops. What belongs to a journey is gathered by windows instead.
     tangled_events as materialized(
-        select events.*, tangled_journeys.entered_at, tangled_journeys.matured_at
-        from tangled_journeys
-        join events on events.person_key = tangled_journeys.person_key and events.flow_key = tangled_journeys.flow_key
-        where events.occurred_at between tangled_journeys.entered_at and tangled_journeys.matured_at
-    ),
-
-    completions as materialized(
-        select person_key, flow_key, position, array_agg(occurred_at) as completed_at
-        from tangled_events
-        where is_required and event_type = 'completed'
-        group by person_key, flow_key, position
+        select *
+        from
+            (
+                select
+                    marked.*,
+                    min(marked.journey_entered_at) over journey as entered_at,
+                    min(marked.journey_matured_at) over journey as matured_at
+                from
+                    (
+                        select
+                            person_key,
+                            flow_key,
+                            position,
+                            is_required,
+                            event_type,
+                            occurred_at,
+                            error_code,
+                            traceparent,
+                            null::timestamptz as journey_entered_at,
+                            null::timestamptz as journey_matured_at
+                        from events
+                        where person_key = any(array(select person_key from tangled_journeys))
+                        union all
+                        select person_key, flow_key, null, null, null, null, null, null, entered_at, matured_at
+                        from tangled_journeys
+                    ) as marked
+                window journey as (partition by marked.person_key, marked.flow_key)
+            ) as framed
+        where occurred_at between entered_at and matured_at
     ),
 
     -- One row per required step that became possible: the first completion that doesn't lie before the last step's.
-    chain(person_key, flow_key, position, done_at) as (
-        select person_key, flow_key, 0::smallint, entered_at
-        from tangled_journeys
+    chain(person_key, flow_key, position, done_at, positions, completions) as (
+        select
+            person_key,
+            flow_key,
+            0::smallint,
+            min(entered_at),
+            array_agg(position) filter (where is_required and event_type = 'completed'),
+            array_agg(occurred_at) filter (where is_required and event_type = 'completed')
+        from tangled_events
+        group by person_key, flow_key
         union all
         select
             chain.person_key,
             chain.flow_key,
             flow_steps.position,
-            (select min(instant) from unnest(completions.completed_at) as instant where instant >= chain.done_at)
+            (
+                select min(completion.occurred_at)
+                from unnest(chain.positions, chain.completions) as completion(position, occurred_at)
+                where completion.position = flow_steps.position and completion.occurred_at >= chain.done_at
+            ),
+            chain.positions,
+            chain.completions
         from chain
         join
             flow_steps
             on flow_steps.flow_key = chain.flow_key
             and flow_steps.previous_required_position = chain.position
             and flow_steps.is_required
-        left join
-            completions
-            on completions.person_key = chain.person_key
-            and completions.flow_key = chain.flow_key
-            and completions.position = flow_steps.position
         where chain.done_at is not null
     ),
-    links as materialized(select * from chain where done_at is not null),
+
+    linked as (
+        select
+            entries.*,
+            array_agg(entries.link_position) filter (where entries.link_position is not null) over journey
+            as link_positions,
+            array_agg(entries.link_done_at) filter (where entries.link_position is not null) over journey
+            as link_instants
+        from
+            (
+                select
+                    person_key,
+                    flow_key,
+                    position,
+                    is_required,
+                    event_type,
+                    occurred_at,
+                    error_code,
+                    traceparent,
+                    entered_at,
+                    matured_at,
+                    null::smallint as link_position,
+                    null::timestamptz as link_done_at
+                from tangled_events
+                union all
+                select person_key, flow_key, null, null, null, null, null, null, null, null, position, done_at
+                from chain
+                where done_at is not null
+            ) as entries
+        window journey as (partition by entries.person_key, entries.flow_key)
+    ),
+
+    bounded as (
+        select
+            linked.*,
+            link_instants[array_position(link_positions, flow_steps.previous_required_position)] as ready_at,
+            link_instants[array_position(link_positions, flow_steps.next_required_position)] as next_done_at
+        from linked
+        join flow_steps on flow_steps.flow_key = linked.flow_key and flow_steps.position = linked.position
+    ),
 
     untangled as (
         select
-            tangled_events.person_key,
-            tangled_events.flow_key,
-            tangled_events.position,
-            {{ onboarding_step_measures("tangled_events") }},
-            min(tangled_events.entered_at) as entered_at,
-            min(tangled_events.matured_at) as matured_at,
-            min(previous.done_at) as ready_at,
-            min(following.done_at) as next_done_at
-        from tangled_events
-        join
-            flow_steps
-            on flow_steps.flow_key = tangled_events.flow_key
-            and flow_steps.position = tangled_events.position
-        join
-            links as previous
-            on previous.person_key = tangled_events.person_key
-            and previous.flow_key = tangled_events.flow_key
-            and previous.position = flow_steps.previous_required_position
-        left join
-            links as following
-            on following.person_key = tangled_events.person_key
-            and following.flow_key = tangled_events.flow_key
-            and following.position = flow_steps.next_required_position
+            bounded.person_key,
+            bounded.flow_key,
+            bounded.position,
+            {{ onboarding_step_measures("bounded") }},
+            min(bounded.entered_at) as entered_at,
+            min(bounded.matured_at) as matured_at,
+            min(bounded.ready_at) as ready_at,
+            min(bounded.next_done_at) as next_done_at
+        from bounded
         where
-            tangled_events.occurred_at >= previous.done_at
-            and (
-                tangled_events.is_required
-                or following.done_at is null
-                or tangled_events.occurred_at <= following.done_at
-            )
-        group by tangled_events.person_key, tangled_events.flow_key, tangled_events.position
+            bounded.occurred_at >= bounded.ready_at
+            and (bounded.is_required or bounded.next_done_at is null or bounded.occurred_at <= bounded.next_done_at)
+        group by bounded.person_key, bounded.flow_key, bounded.position
     ),
 
     {%- set columns %}
