@@ -41,7 +41,7 @@ def test_a_user_may_not_read_it(built: Database, keys: Keys) -> None:
 def test_before_the_first_build_it_says_so(database: Database, keys: Keys) -> None:
     response = get(database, keys, keys.header("anna", "analyst"))
     assert response.status_code == 503
-    assert response.json()["type"] == "urn:mesocycle:problem:not-built"
+    assert response.json()["type"] == "urn:mesocycle:problem:not-built-yet"
 
 
 def test_it_is_the_row_of_the_mart_for_analysts_services_and_the_terminal(scored: Database, keys: Keys) -> None:
