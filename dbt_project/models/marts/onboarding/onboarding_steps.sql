@@ -102,7 +102,8 @@ with recursive
                             null::timestamptz as journey_entered_at,
                             null::timestamptz as journey_matured_at
                         from events
-                        where person_key = any(array(select person_key from tangled_journeys))
+                        -- `is true` keeps it a hashed subquery: as a join it would be planned for one journey.
+                        where (person_key in (select person_key from tangled_journeys)) is true
                         union all
                         select person_key, flow_key, null, null, null, null, null, null, entered_at, matured_at
                         from tangled_journeys
