@@ -172,6 +172,7 @@ def rebuilds(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
     return connection.execute("select model, rebuilt_at from staging.model_state where model like 'onboarding%' order by 1").fetchall()
 
 
+@pytest.mark.timeout(900)  # seven builds; on a busy machine each takes most of a minute
 def test_a_full_build_and_every_increment_equal_the_oracle(
     module_database: Database, connection: psycopg.Connection, people: People
 ) -> None:
