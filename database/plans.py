@@ -19,11 +19,13 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from database.connection import connect
 from domain.exercises.catalogue import Catalogue, load_catalogue
 from domain.planning import PlanBatch, PlanningInputs, changes, engine_version, plan_batch, properties, reasons, splits, warmups
 from domain.planning.batch import WEEKS
 from domain.planning.inputs import AREAS, EQUIPMENT, GOALS, LEVELS, NO_DATE, SESSIONS_KEPT, SEXES, History, KeyLists, bits
 from domain.planning.plates import Inventory, parse_inventory
+from domain.planning.sessions import history_of_sets
 from domain.vocabulary import Equipment
 
 BUCKETS: Final = 64
@@ -131,79 +133,62 @@ where {users}
 order by u.user_key
 """
 
-RAW_HISTORY_SQL: Final = """
-with done as (
+RAW_SETS_SQL: Final = """
+with deloads as (
+  select w.user_key, range_agg(daterange(w.from_on, w.until_on, '[]')) as weeks
+  from plans.deload_weeks w
+  where {users}
+  group by w.user_key
+),
+done as (
   select
     w.user_key,
     w.workout_key,
-    w.started_at,
+    (extract(epoch from w.started_at) * 1000000)::bigint as started_at,
     (w.started_at at time zone u.time_zone)::date - date '1970-01-01' as session_on
   from app.workouts w
   join app.users u using (user_key)
+  left join deloads using (user_key)
   where {users} and w.deleted_at is null and w.started_at <= %(as_of)s
-    and not exists (
-      select from plans.deload_weeks d
-      where d.user_key = w.user_key and (w.started_at at time zone u.time_zone)::date between d.from_on and d.until_on
-    )
-),
-working as (
-  select
-    d.user_key,
-    s.exercise_key,
-    d.started_at,
-    d.workout_key,
-    d.session_on,
-    coalesce(s.weight_kg, 0) as load,
-    s.reps,
-    s.rpe,
-    max(coalesce(s.weight_kg, 0)) over (partition by s.workout_key, s.exercise_key) as top_load
-  from done d
-  join app.workout_sets s using (workout_key)
-  where s.set_type <> 'warmup' and (s.reps > 0 or s.duration_seconds > 0 or s.distance_m > 0)
-),
-sessions as (
-  select
-    user_key,
-    exercise_key,
-    session_on,
-    started_at,
-    workout_key,
-    top_load,
-    least(coalesce(max(reps) filter (where load = top_load), 0), 1000) as top_reps,
-    least(coalesce(min(reps) filter (where load = top_load), 0), 1000) as fewest_reps,
-    least(count(*) filter (where load = top_load), 100) as sets_at_top,
-    avg(rpe) filter (where load = top_load) as rpe,
-    max(case when load > 0 then {e1rm} end) as e1rm_kg,
-    row_number() over (partition by user_key, exercise_key order by started_at desc, workout_key desc) as recency
-  from working
-  group by user_key, exercise_key, session_on, started_at, workout_key, top_load
+    and (deloads.weeks is null or not deloads.weeks @> (w.started_at at time zone u.time_zone)::date)
 )
 select
-  user_key,
-  exercise_key,
-  array_agg(session_on::integer order by recency) as session_on,
-  array_agg(top_load::real order by recency) as top_load_kg,
-  array_agg(top_reps::smallint order by recency) as top_reps,
-  array_agg(fewest_reps::smallint order by recency) as fewest_reps,
-  array_agg(sets_at_top::smallint order by recency) as sets_at_top,
-  array_agg(coalesce(rpe, 'NaN')::real order by recency) as rpe,
-  array_agg(coalesce(e1rm_kg, 'NaN')::real order by recency) as e1rm_kg
-from sessions
-where recency <= {kept}
-group by user_key, exercise_key
-order by user_key, exercise_key
+  string_agg(
+    int8send(done.user_key) || int4send(sets.exercise_key) || int8send(done.workout_key) || int8send(done.started_at)
+    || int4send(done.session_on) || float4send(coalesce(sets.weight_kg, 0)::real) || int2send(coalesce(sets.reps, 0)::smallint)
+    || float4send(coalesce(sets.rpe, 'NaN')::real),
+    ''::bytea
+  ) as records
+from done
+join app.workout_sets sets using (workout_key)
+where sets.set_type <> 'warmup' and (sets.reps > 0 or sets.duration_seconds > 0 or sets.distance_m > 0)
+group by done.user_key
 """
-"""The same columns as `intermediate.training_state` holds, from the raw rows: what a request for a plan rests on."""
+"""Working sets up to an instant, without weeks that were planned as deloads; each user's as one string of records of one length, since
+a row per set costs more on its way to Python than all else. `domain.planning.sessions` makes the engine's history of them."""
 
-# domain.planning.e1rm.from_set in SQL; a test holds both together. A logged RPE of 6-10 says how many more were possible.
-E1RM_SQL: Final = """
-case
-  when rpe >= 6 and reps = 1 and rpe < 10 and reps + 10 - rpe <= 12 then load / (array[{chart}])[round((10 - rpe) * 2)::int + 1]
-  when rpe >= 6 and reps >= 1 and reps + 10 - rpe <= 12 and reps + 10 - rpe > 1 then load * (1 + (reps + 10 - rpe) / 30)
-  when reps = 1 then load
-  when reps between 2 and 12 and (rpe is null or rpe < 6) then load * (1 + reps / 30.0)
-end
-"""
+_SET_RECORD: Final = np.dtype(
+    [
+        ("user_key", ">i8"),
+        ("exercise_key", ">i4"),
+        ("workout_key", ">i8"),
+        ("started_at", ">i8"),
+        ("session_on", ">i4"),
+        ("load_kg", ">f4"),
+        ("reps", ">i2"),
+        ("rpe", ">f4"),
+    ]
+)
+
+
+def read_raw_history(connection: psycopg.Connection, user_keys: NDArray[np.int64], users: str, parameters: Mapping[str, Any]) -> History:
+    """The history of users from their raw sets, inside the connection's transaction; `users` is a condition on `w.user_key`."""
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(RAW_SETS_SQL.replace("{users}", users), parameters).fetchall()
+    records = np.frombuffer(b"".join(row[0] for row in rows), dtype=_SET_RECORD)
+    columns = {name: records[name].astype(records[name].dtype.newbyteorder("=")) for name in _SET_RECORD.names or ()}
+    return history_of_sets(user_keys=user_keys, **columns)
+
 
 STATE_HISTORY_SQL: Final = """
 select
@@ -224,18 +209,6 @@ _HISTORY_TYPES: Final[dict[str, Any]] = {
     "e1rm_kg": np.float32,
 }
 _HISTORY_EMPTY: Final[dict[str, Any]] = {"session_on": NO_DATE, "rpe": np.nan, "e1rm_kg": np.nan}
-
-
-def raw_history_sql(users: str) -> str:
-    """The SQL of users' training state from raw rows; `users` is a condition on `w.user_key`. Takes %(as_of)s."""
-    chart = ", ".join(f"{share:.3f}" for share in _singles())
-    return RAW_HISTORY_SQL.format(users=users, e1rm=E1RM_SQL.format(chart=chart), kept=SESSIONS_KEPT)
-
-
-def _singles() -> list[float]:
-    from domain.planning.rpe_chart import share_of_maximum  # noqa: PLC0415  # only the SQL text needs it
-
-    return [float(share_of_maximum(1, 10 - half / 2)) for half in range(9)]
 
 
 @dataclass(frozen=True)
@@ -319,8 +292,8 @@ class State:
     """Whether the last plan is of this very instant, so that a new one takes its place."""
 
 
-def to_state(profiles: Columns, history: Columns) -> State:
-    """Columns of the two queries to the engine's inputs. Words that the platform doesn't know become "unknown", never an error."""
+def to_state(profiles: Columns, history: History) -> State:
+    """What was read to the engine's inputs. Words that the platform doesn't know become "unknown", never an error."""
     plain = profiles.plain
     users = len(plain["user_key"])
     user_key = plain["user_key"].astype(np.int64)
@@ -353,7 +326,7 @@ def to_state(profiles: Columns, history: Columns) -> State:
         preferred=_key_lists(profiles.lists["preferred"], users),
         mesocycle_started_on=np.where(has_plan, np.nan_to_num(mesocycle, nan=float(NO_DATE)), NO_DATE).astype(np.int32),
         previous_goal=np.nan_to_num(plain["previous_goal"].astype(np.float64), nan=-1).astype(np.int8),
-        history=_history(user_key, history),
+        history=history,
         inventories=tuple(inventories),
     )
     return State(inputs, _as_int64(previous), has_plan, plain["is_replaced"].astype(bool))
@@ -588,8 +561,8 @@ def regenerate_for_users(
     profiles = read_rows(connection, PROFILES_SQL.replace("{users}", "u.user_key = any(%(users)s)"), parameters)
     if not len(profiles.plain["user_key"]):
         return {}
-    history = read_rows(connection, raw_history_sql("w.user_key = any(%(users)s)"), parameters)
-    state = to_state(profiles, history)
+    known = profiles.plain["user_key"].astype(np.int64)
+    state = to_state(profiles, read_raw_history(connection, known, "w.user_key = any(%(users)s)", parameters))
     batch = plan_batch(state.inputs, catalogue or load_catalogue(), as_of=as_of)
     changed = ~(state.has_plan & (batch.inputs_hash == state.previous_hash))
     chosen = np.flatnonzero(changed)
@@ -684,7 +657,7 @@ def _regenerate_slices(
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="plans") as writer, bulk_reader(url) as read:
         for start in range(0, len(users), SLICE_USERS):
             began = time.perf_counter()
-            state = read_state(read, users[start : start + SLICE_USERS], as_of, has_state=has_state)
+            state = read_state(read, url, users[start : start + SLICE_USERS], as_of, has_state=has_state)
             was_read = time.perf_counter()
             batch = plan_batch(state.inputs, catalogue, as_of=as_of)
             changed = np.flatnonzero(~(state.has_plan & (batch.inputs_hash == state.previous_hash)))
@@ -715,14 +688,16 @@ def _store_slice(
     return time.perf_counter() - began
 
 
-def read_state(read: Callable[[str], Columns], users: NDArray[np.int64], as_of: datetime, *, has_state: bool = False) -> State:
+def read_state(read: Callable[[str], Columns], url: str, users: NDArray[np.int64], as_of: datetime, *, has_state: bool = False) -> State:
     """Read what the engine needs of these users (ascending keys) in bulk; from `intermediate.training_state` where it is built."""
     literal = f"'{as_of.astimezone(UTC).isoformat()}'"
     profiles = read(_inlined(PROFILES_SQL.replace("{users}", _key_condition(users, "u.user_key")), literal))
+    known = profiles.plain["user_key"].astype(np.int64)
     if has_state:
-        history = read(STATE_HISTORY_SQL.format(users=_key_condition(users, "user_key")))
+        history = _history(known, read(STATE_HISTORY_SQL.format(users=_key_condition(users, "user_key"))))
     else:
-        history = read(_inlined(raw_history_sql(_key_condition(users, "w.user_key")), literal))
+        with connect(url, application_name="mesocycle plans") as connection:
+            history = read_raw_history(connection, known, _key_condition(users, "w.user_key"), {"as_of": as_of})
     return to_state(profiles, history)
 
 
@@ -863,8 +838,8 @@ def verify_stored(connection: psycopg.Connection, *, sample: int = 500, catalogu
         group = sorted((row for row in rows if row["as_of"] == as_of), key=lambda row: row["user_key"])
         parameters = {"as_of": as_of, "users": [row["user_key"] for row in group]}
         profiles = read_rows(connection, PROFILES_SQL.replace("{users}", "u.user_key = any(%(users)s)"), parameters)
-        history = read_rows(connection, raw_history_sql("w.user_key = any(%(users)s)"), parameters)
-        inputs = to_state(profiles, history).inputs
+        known = profiles.plain["user_key"].astype(np.int64)
+        inputs = to_state(profiles, read_raw_history(connection, known, "w.user_key = any(%(users)s)", parameters)).inputs
         stored, again = read_batch(group), plan_batch(inputs, catalogue, as_of=as_of)
         same = np.flatnonzero((stored.inputs_hash == again.inputs_hash) & (inputs.user_key == stored.user_key))
         checked += len(same)

@@ -61,7 +61,7 @@ def filled(database: Database) -> Database:
 
 def read_state(database: Database, users: np.ndarray, as_of: datetime) -> plans.State:
     with plans.bulk_reader(database.urls[Role.PIPELINE]) as read:
-        return plans.read_state(read, users, as_of)
+        return plans.read_state(read, database.urls[Role.PIPELINE], users, as_of)
 
 
 def one(connection: psycopg.Connection, sql: str, *parameters: Any) -> Any:
@@ -188,7 +188,7 @@ def test_bulk_and_single_reading_give_the_same_plan(filled: Database) -> None:
         parameters = {"as_of": AS_OF, "users": users.tolist()}
         single = plans.to_state(
             plans.read_rows(connection, plans.PROFILES_SQL.replace("{users}", "u.user_key = any(%(users)s)"), parameters),
-            plans.read_rows(connection, plans.raw_history_sql("w.user_key = any(%(users)s)"), parameters),
+            plans.read_raw_history(connection, users, "w.user_key = any(%(users)s)", parameters),
         )
     one_batch, other = (plans.plan_batch(state.inputs, load_catalogue()) for state in (bulk, single))
     for user in range(len(users)):
