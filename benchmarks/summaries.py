@@ -1,0 +1,217 @@
+"""Builds of the marts: full, after 1 % of users logged a workout, after nothing, beside one GROUP BY over the raw sets.
+
+Models' execution is what dbt reports per model, added up; dbt's own start-up is reported apart. A reader hammers both views in
+the meantime.
+"""
+
+import argparse
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from benchmarks.harness import Figures, ThrowawayPostgres, figure, main, repeat, throwaway_postgres
+from database.connection import Role, connect, url_for
+from orchestration.dbt import DBT_PROJECT, dbt_environment
+
+CHAIN = (
+    "changes",
+    "user_zones",
+    "exercise_sessions",
+    "personal_record_events",
+    "personal_record_rows",
+    "user_days",
+    "planned_session_completions",
+    "user_summary_rows",
+    "user_summary",
+    "personal_records",
+)
+VIEWS = ("stg_users", "stg_exercises", "stg_workouts", "stg_workout_sets")
+GROUP_BY = """
+select user_key, count(*), sum(weight_kg * reps), max(weight_kg)
+from app.workout_sets join app.workouts using (workout_key) group by user_key
+"""
+DATA = Path(__file__).parent / "summaries_data.sql"
+AS_OF = "2024-05-01T00:00:00Z"
+
+
+class Reader(threading.Thread):
+    """Reads one user of each view again and again; keeps errors and waits (seconds)."""
+
+    def __init__(self, postgres: ThrowawayPostgres) -> None:
+        super().__init__(daemon=True)
+        self.postgres = postgres
+        self.errors = 0
+        self.waits: list[float] = []
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        with self.postgres.connect(Role.API) as connection:
+            key = 0
+            while not self.stop.is_set():
+                key = key % 1000 + 1
+                for view in ("user_summary", "personal_records"):
+                    start = time.perf_counter()
+                    try:
+                        connection.execute(f"select * from marts.{view} where user_key = %s", [key]).fetchall()
+                    except Exception:
+                        self.errors += 1
+                    self.waits.append(time.perf_counter() - start)
+                time.sleep(0.002)
+
+    def finish(self) -> None:
+        self.stop.set()
+        self.join(30)
+
+
+def run(quick: bool, options: argparse.Namespace) -> Figures:
+    users = options.users or (2_000 if quick else 100_000)
+    sets = options.sets or (100_000 if quick else 10_000_000)
+    with throwaway_postgres() as postgres:
+        load(postgres, users, sets)
+        group_by = repeat(lambda: group_in_postgres(postgres), runs=3)
+        duck = group_in_duckdb(postgres)
+        first = build(postgres)
+        full = [build(postgres, "--full-refresh") for _ in range(1 if quick else 2)]
+        quiet = hammer_quiet(postgres, seconds=2)
+        reader = Reader(postgres)
+        reader.start()
+        changed = []
+        for number in range(2 if quick else 3):
+            log_workouts(postgres, number)
+            changed.append(build(postgres))
+        idle = [build(postgres) for _ in range(2 if quick else 3)]
+        build(postgres, "--full-refresh")
+        reader.finish()
+    whole = [seconds["models"] for seconds in full]
+    middle = sorted(whole)[len(whole) // 2]
+    plain = sorted(group_by)[len(group_by) // 2]
+    return {
+        "full_seconds": figure(whole, "s"),
+        "first_seconds": figure([first["models"]], "s"),
+        "group_by_seconds": figure(group_by, "s"),
+        "duckdb_seconds": figure(duck, "s"),
+        "full_ratio_to_group_by": figure([value / plain for value in whole], "×", limit=12),
+        "full_ratio_to_duckdb": figure([value / min(duck) for value in whole], "×"),
+        "incremental_share": figure([each["models"] / middle for each in changed], "of a full build", limit=0.10),
+        "idle_share": figure([each["models"] / middle for each in idle], "of a full build", limit=0.01),
+        "incremental_seconds": figure([each["models"] for each in changed], "s"),
+        "idle_seconds": figure([each["models"] for each in idle], "s"),
+        "dbt_start_up_seconds": figure([each["start_up"] for each in idle], "s"),
+        "freshness_build_seconds": figure([each["wall"] for each in changed], "s"),
+        "reader_errors": figure([reader.errors], "errors", limit=0),
+        "reader_max_wait_ms": figure([1000 * max(reader.waits)], "ms", peer={"name": "quiet P99", "value": quiet}, limit=quiet + 50),
+    }
+
+
+def load(postgres: ThrowawayPostgres, users: int, sets: int) -> None:
+    with connect(url_for(postgres.admin_url, database="mesocycle"), autocommit=True) as connection:
+        connection.execute("set session_replication_role = replica")  # no triggers: these rows are the beginning of history
+        script = DATA.read_text() % {"users": users, "sets_per_user": sets // users}
+        for statement in script.split(";\n"):
+            if statement.strip():
+                connection.execute(statement)
+        connection.execute("vacuum analyze app.workout_sets, app.workouts, app.users, app.exercises")
+
+
+def group_in_postgres(postgres: ThrowawayPostgres) -> None:
+    with postgres.connect() as connection:
+        connection.execute(f"create temporary table grouped as {GROUP_BY}")
+
+
+def group_in_duckdb(postgres: ThrowawayPostgres) -> list[float]:
+    """The same over the same rows in DuckDB's own tables, on as many threads as Postgres has processes."""
+    folder = Path(tempfile.mkdtemp(prefix="mesocycle-duckdb-"))
+    try:
+        folder.chmod(0o755)
+        duck = duckdb.connect()
+        duck.execute("set threads = 2")
+        with postgres.connect() as connection:
+            for table, columns in (("workout_sets", "workout_key, weight_kg, reps"), ("workouts", "workout_key, user_key")):
+                path = folder / f"{table}.csv"
+                with (
+                    path.open("wb") as file,
+                    connection.cursor().copy(f"copy (select {columns} from app.{table}) to stdout csv header") as copy,
+                ):
+                    for block in copy:
+                        file.write(block)
+                duck.execute(f"create table {table} as select * from read_csv('{path}')")
+        query = GROUP_BY.replace("app.", "")
+        return repeat(lambda: duck.execute(f"create or replace table grouped as {query}"), runs=3)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def log_workouts(postgres: ThrowawayPostgres, number: int) -> None:
+    """1 % of the users log a workout of 20 sets."""
+    with postgres.connect() as connection:
+        connection.execute(
+            """
+            with logged as (
+              insert into app.workouts (user_key, started_at, duration_seconds)
+              select user_key, '2024-04-30 20:00:00+00', 3000 from app.users where user_key %% 100 = %s
+              returning workout_key, user_key
+            )
+            insert into app.workout_sets (workout_key, position, exercise_key, weight_kg, reps)
+            select workout_key, p, 1 + (user_key * 5 + p / 5) %% 60, 40 + (user_key + p) %% 60, 5
+            from logged cross join generate_series(0, 19) p
+            """,
+            [number],
+        )
+
+
+def build(postgres: ThrowawayPostgres, *arguments: str) -> dict[str, float]:
+    """One dbt build of the chain: seconds of its models, of dbt around them, and of both."""
+    from dbt.cli.main import dbtRunner
+
+    with postgres.connect() as connection:
+        connection.execute("insert into ops.build_clock (as_of) values (%s) on conflict do nothing", [AS_OF])
+    os.environ.update(
+        dbt_environment(postgres.url), DBT_TARGET_PATH=target_folder(), DBT_LOG_PATH=target_folder(), DBT_SEND_ANONYMOUS_USAGE_STATS="false"
+    )
+    start = time.perf_counter()
+    result: Any = dbtRunner().invoke(
+        ["run", "--select", *VIEWS, *CHAIN, *arguments, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--quiet"]
+    )
+    wall = time.perf_counter() - start
+    if not result.success:
+        raise RuntimeError(f"dbt failed: {result.exception or [r.message for r in result.result.results if r.status == 'error']}")
+    finished = [step.completed_at for each in result.result.results for step in each.timing if step.completed_at]
+    begun = [step.started_at for each in result.result.results for step in each.timing if step.started_at]
+    models = (max(finished) - min(begun)).total_seconds()
+    return {"wall": wall, "models": models, "start_up": wall - models}
+
+
+_folders: list[str] = []
+
+
+def target_folder() -> str:
+    """One for the whole run, so that dbt parses once."""
+    if not _folders:
+        _folders.append(tempfile.mkdtemp(prefix="mesocycle-dbt-"))
+        atexit.register(shutil.rmtree, _folders[0], ignore_errors=True)
+    return _folders[0]
+
+
+def hammer_quiet(postgres: ThrowawayPostgres, seconds: float) -> float:
+    """P99 in ms of the same reads while nothing is built."""
+    reader = Reader(postgres)
+    reader.start()
+    time.sleep(seconds)
+    reader.finish()
+    return 1000 * sorted(reader.waits)[int(len(reader.waits) * 0.99)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--users", type=int, help="default 100,000 (quick: 2,000)")
+    parser.add_argument("--sets", type=int, help="default 10,000,000 (quick: 100,000)")
+
+
+if __name__ == "__main__":
+    main("summaries", run, add_arguments=add_arguments)
