@@ -54,8 +54,7 @@ def built_template(postgres, template) -> Iterator[Database]:
             for _ in range(workouts):
                 started = AS_OF - datetime.timedelta(minutes=dice.randrange(1, 200 * 24 * 60))
                 add_workout(connection, user_keys[user], started, [*random_sets(dice), (50, 1, "normal", 60, 8, None, None, 8)])
-    run_dbt(database, "seed", as_of=AS_OF)
-    run_dbt(database, "run", as_of=AS_OF)
+    run_dbt(database, "run", "--select", "+user_payloads", "+user_days", as_of=AS_OF)
     add_build(database)
     with database.connect() as connection:
         add_user(connection, "newcomer")  # signed up after the build

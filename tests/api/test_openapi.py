@@ -15,8 +15,9 @@ from api.fast_lane import reachable
 from api.settings import Settings
 from api.tokens import generate_key_pair
 from database.marts import COLUMNS
-from tests.api.conftest import Keys, settings_for
+from tests.api.conftest import AS_OF, Keys, settings_for
 from tests.conftest import PROJECT
+from tests.dbt_project.support import run_dbt
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,8 @@ def attempt(operation, mode, excluded) -> None:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_schemathesis_finds_nothing(built, keys: Keys, mode) -> None:
+    run_dbt(built, "seed", as_of=AS_OF)
+    run_dbt(built, "run", as_of=AS_OF)  # every mart, for every route
     application = create_app(settings_for(built, keys, writes_per_minute=10**6, service_writes_per_minute=10**6))
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", application)
     token = keys.header("lifter", "user", "analyst", "service")["Authorization"]
