@@ -4,15 +4,12 @@ The API may only call `ops.record_api_latency`. A batch carries its process and 
 answer to the first was lost) counts once. Histograms add up, percentiles don't: that is why buckets are kept, not percentiles.
 """
 
-from pathlib import Path
-
 from alembic import op
 
 from database.migrations.scripts import run_script
 
 revision = "0007"
-# Until all predecessors have landed: whatever is newest below this one.
-down_revision = max(path.stem[:4] for path in Path(__file__).parent.glob("0*.py") if path.stem < "0007")
+down_revision = "0005"
 
 HISTOGRAMS = """
 create function marts.latency_bounds_ms() returns double precision[] language sql immutable parallel safe

@@ -18,5 +18,5 @@ select
         else (profiles.birth_year / 10 * 10)::text || '-' || (profiles.birth_year / 10 * 10 + 9)::text
     end as birth_years
 from {{ source("app", "users") }} as users
-join {{ change_cursor() }} as clock on users.created_at <= clock.as_of
 left join {{ source("app", "profiles") }} as profiles on profiles.user_key = users.user_key
+where users.created_at <= {{ as_of() }}
