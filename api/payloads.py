@@ -175,6 +175,10 @@ class PayloadReader:
                 if self._reason is None:
                     log.warning("the payload reader lost its connection: %s", type(error).__name__)
                 self._break(Problem(UNAVAILABLE))
+            except Exception:
+                # A defect of ours: without this it would end the reader for good, and silently.
+                log.exception("the payload reader failed; it begins anew")
+                self._break(Problem(UNAVAILABLE))
             finally:
                 if connection is not None:
                     connection.terminate()
