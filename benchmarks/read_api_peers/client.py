@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def connection_lost(self, error) -> None:
+    def connection_lost(self, _error) -> None:
         if not self.done.done():
             self.done.set_result(None)
 

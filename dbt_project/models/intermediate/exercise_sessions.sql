@@ -8,7 +8,8 @@
     )
 }}
 -- depends_on: {{ ref("changes") }}
--- The only model that reads raw sets. A best set is packed as value × 2^15 + repetitions (or repetitions × 2^38 + weight), so
+-- The only model that reads raw sets. A best set is packed as value × 2^15 + repetitions (or repetitions × 2^38 +
+-- weight), so
 -- that one max() finds both; weights are in units of 1e-8 kg.
 with
     sessions as (
@@ -18,17 +19,21 @@ with
             count(*) filter (where is_working)::int as sets,
             coalesce(sum(reps) filter (where is_working), 0)::int as reps,
             coalesce(sum(volume_e8) filter (where is_working), 0) as volume_e8,
-            max(round(weight_kg * 100000000)::bigint * 32768 + reps) filter (where is_working and weight_kg > 0) as top_weight_pack,
+            max(round(weight_kg * 100000000)::bigint * 32768 + reps) filter (
+                where is_working and weight_kg > 0
+            ) as top_weight_pack,
             max(e1rm_e8::bigint * 32768 + reps) filter (where is_working and e1rm_e8 > 0) as e1rm_pack,
             max(volume_e8) filter (where is_working and volume_e8 > 0) as set_volume_e8,
-            max((volume_e8 / 100)::bigint * 32768 + reps) filter (where is_working and volume_e8 > 0) as set_volume_pack,
-            max(reps * 274877906944 + coalesce(round(weight_kg * 100000000)::bigint, 0)) filter (where is_working and reps > 0) as reps_pack,
+            max((volume_e8 / 100)::bigint * 32768 + reps) filter (
+                where is_working and volume_e8 > 0
+            ) as set_volume_pack,
+            max(reps * 274877906944 + coalesce(round(weight_kg * 100000000)::bigint, 0)) filter (
+                where is_working and reps > 0
+            ) as reps_pack,
             sum(round(rpe * 100)) filter (where is_working) as rpe_hundredths,
             count(rpe) filter (where is_working)::int as rpe_sets
         from {{ ref("stg_workout_sets") }}
-        {%- if is_partial() %}
-        where workout_key in {{ changed_keys(["workout_key"]) }}
-        {%- endif %}
+        {%- if is_partial() %} where workout_key in {{ changed_keys(["workout_key"]) }} {%- endif %}
         group by workout_key, exercise_key
     )
 

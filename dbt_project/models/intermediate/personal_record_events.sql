@@ -7,7 +7,8 @@
         emits=["user_key", "local_date"],
     )
 }}
--- Each session of an exercise against everything before it. Only sessions that improved something are kept, so the last of
+-- Each session of an exercise against everything before it. Only sessions that improved something are kept, so the
+-- last of
 -- them holds the record. Where nothing came before, anything is an improvement.
 with
     sessions as (
@@ -16,11 +17,14 @@ with
             case when exercises.load_type <> 'assisted' then sessions.top_weight_kg end as weight,
             case when exercises.load_type <> 'assisted' then sessions.e1rm_kg end as e1rm,
             case when exercises.load_type <> 'assisted' then sessions.set_volume_kg end as set_volume,
-            case when exercises.load_type <> 'assisted' and sessions.volume_e8 > 0 then sessions.volume_e8 end as workout_volume
+            case
+                when exercises.load_type <> 'assisted' and sessions.volume_e8 > 0 then sessions.volume_e8
+            end as workout_volume
         from {{ ref("exercise_sessions") }} as sessions
         join {{ ref("stg_exercises") }} as exercises on exercises.exercise_key = sessions.exercise_key
-        where sessions.sets > 0
-        {%- if is_partial() %} and sessions.user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
+        where
+            sessions.sets > 0
+            {%- if is_partial() %} and sessions.user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
     ),
 
     compared as (

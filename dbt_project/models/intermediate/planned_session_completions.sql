@@ -8,7 +8,7 @@
 }}
 -- depends_on: {{ ref("changes") }}
 with
-    people as materialized (
+    people as materialized(
         select zones.user_key, ({{ as_of() }} at time zone zones.time_zone)::date as today_on
         from {{ ref("user_zones") }} as zones
         where
@@ -17,7 +17,7 @@ with
     ),
 
     -- Sessions up to today, numbered in the order in which they take their workouts.
-    sessions as materialized (
+    sessions as materialized(
         select
             sessions.user_key,
             sessions.plan_id,
@@ -51,12 +51,15 @@ with
     candidates as (
         select sessions.user_key, sessions.number, workouts.workout_key, workouts.started_at
         from sessions
-        join workouts
+        join
+            workouts
             on workouts.user_key = sessions.user_key
             and workouts.local_date between sessions.session_on - 1 and sessions.session_on + 1
         cross join
             lateral(
-                select count(*) as planned, count(*) filter (where planned.exercise_key = any (workouts.exercise_keys)) as done
+                select
+                    count(*) as planned,
+                    count(*) filter (where planned.exercise_key = any(workouts.exercise_keys)) as done
                 from (select distinct unnest(sessions.exercise_keys) as exercise_key) as planned
             ) as overlap
         where overlap.planned > 0 and 2 * overlap.done >= overlap.planned
@@ -68,17 +71,11 @@ with
         group by user_key
     ),
     matched as (
-        select matches.user_key, -matches.pairs[place] as number, matches.pairs[place + 1] as workout_key
+        select matches.user_key, - matches.pairs[place] as number, matches.pairs[place + 1] as workout_key
         from matches
         cross join generate_series(1, cardinality(matches.pairs), 2) as place
     )
 
-select
-    sessions.user_key,
-    sessions.plan_id,
-    sessions.week,
-    sessions.session,
-    sessions.session_on,
-    matched.workout_key
+select sessions.user_key, sessions.plan_id, sessions.week, sessions.session, sessions.session_on, matched.workout_key
 from sessions
 left join matched on matched.user_key = sessions.user_key and matched.number = sessions.number

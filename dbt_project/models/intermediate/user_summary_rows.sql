@@ -14,7 +14,7 @@ with
         {%- if is_partial() %} where user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
     ),
 
-    ranges (range, days) as (values ('7d', 7), ('30d', 30), ('90d', 90), ('365d', 365), ('all', 1000000)),
+    ranges(range, days) as (values ('7d', 7), ('30d', 30), ('90d', 90), ('365d', 365), ('all', 1000000)),
 
     days as (
         select days.*, people.today_on, people.today_on - days.local_date as age
@@ -39,7 +39,8 @@ with
             min(days.first_workout_at) filter (where days.age < ranges.days) as first_workout_at,
             max(days.last_workout_at) filter (where days.age < ranges.days) as last_workout_at,
             sum(days.workouts) filter (where days.age >= ranges.days)::int as previous_workouts,
-            sum(round(days.volume_kg * 100000000)) filter (where days.age >= ranges.days) / 100000000 as previous_volume_kg
+            sum(round(days.volume_kg * 100000000)) filter (where days.age >= ranges.days)
+            / 100000000 as previous_volume_kg
         from days
         join ranges on days.age < 2 * ranges.days
         group by days.user_key, ranges.range
@@ -47,7 +48,8 @@ with
 
     -- Weeks are numbered from a Monday; a run of consecutive weeks keeps the difference to its row number.
     weeks as (
-        select user_key, (local_date - date '2001-01-01') / 7 as week, (min(today_on) - date '2001-01-01') / 7 as this_week
+        select
+            user_key, (local_date - date '2001-01-01') / 7 as week, (min(today_on) - date '2001-01-01') / 7 as this_week
         from days
         group by user_key, (local_date - date '2001-01-01') / 7
     ),
@@ -78,7 +80,8 @@ with
         group by completions.user_key, ranges.range
     ),
 
-    -- As json, which is appended to, and made jsonb once at the end: a third of jsonb_object_agg's time. Per exercise first, so that the muscles multiply few rows.
+    -- As json, which is appended to, and made jsonb once at the end: a third of jsonb_object_agg's time. Per exercise
+    -- first, so that the muscles multiply few rows.
     exercises as (
         select
             sessions.user_key,
@@ -104,14 +107,14 @@ with
         from exercises
         group by user_key
     ),
-    exercise_muscles as materialized (
+    exercise_muscles as materialized(
         select exercise_key, unnest(primary_muscles) as muscle, 1.0::double precision as share
         from {{ ref("stg_exercises") }}
         union all
         select exercises.exercise_key, secondary.muscle, 0.5
         from {{ ref("stg_exercises") }} as exercises
-        cross join unnest(exercises.secondary_muscles) as secondary (muscle)
-        where secondary.muscle <> all (exercises.primary_muscles)
+        cross join unnest(exercises.secondary_muscles) as secondary(muscle)
+        where secondary.muscle <> all(exercises.primary_muscles)
     ),
     muscles as (
         select
@@ -150,11 +153,16 @@ select
     coalesce(totals.volume_kg, 0) as volume_kg,
     totals.rpe_sum / nullif(totals.rpe_sets, 0) as avg_rpe,
     coalesce(
-        case ranges.range
-            when '7d' then exercise_counts.exercises_7d
-            when '30d' then exercise_counts.exercises_30d
-            when '90d' then exercise_counts.exercises_90d
-            when '365d' then exercise_counts.exercises_365d
+        case
+            ranges.range
+            when '7d'
+            then exercise_counts.exercises_7d
+            when '30d'
+            then exercise_counts.exercises_30d
+            when '90d'
+            then exercise_counts.exercises_90d
+            when '365d'
+            then exercise_counts.exercises_365d
             else exercise_counts.exercises_all
         end,
         0
@@ -171,11 +179,16 @@ select
         then 100 * (coalesce(totals.volume_kg, 0) - totals.previous_volume_kg) / nullif(totals.previous_volume_kg, 0)
     end as volume_change_pct,
     coalesce(
-        case ranges.range
-            when '7d' then muscle_objects.muscles_7d
-            when '30d' then muscle_objects.muscles_30d
-            when '90d' then muscle_objects.muscles_90d
-            when '365d' then muscle_objects.muscles_365d
+        case
+            ranges.range
+            when '7d'
+            then muscle_objects.muscles_7d
+            when '30d'
+            then muscle_objects.muscles_30d
+            when '90d'
+            then muscle_objects.muscles_90d
+            when '365d'
+            then muscle_objects.muscles_365d
             else muscle_objects.muscles_all
         end::jsonb,
         '{}'

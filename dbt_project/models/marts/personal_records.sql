@@ -4,7 +4,10 @@
         indexes=[{"columns": ["user_key", "exercise_key", "record_type"], "unique": true}],
         source_version=version_of(["personal_record_rows"]),
         audits=[
-            {"name": "a record is above zero", "sql": "select user_key, exercise_key, record_type from {relation} where not value > 0"},
+            {
+                "name": "a record is above zero",
+                "sql": "select user_key, exercise_key, record_type from {relation} where not value > 0",
+            },
         ],
     )
 }}

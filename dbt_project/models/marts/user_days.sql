@@ -7,9 +7,7 @@
     )
 }}
 with
-    {%- if is_partial() %}
-    changed as materialized {{ changed_keys(["user_key", "local_date"]) }},
-    {%- endif %}
+    {%- if is_partial() %} changed as materialized {{ changed_keys(["user_key", "local_date"]) }}, {%- endif %}
 
     workouts as (
         select
@@ -25,7 +23,9 @@ with
             sum(rpe_sets) as rpe_sets
         from {{ ref("exercise_sessions") }}
         {%- if is_partial() %}
-        where user_key in (select user_key from changed) and (user_key, local_date) in (select user_key, local_date from changed)
+            where
+                user_key in (select user_key from changed)
+                and (user_key, local_date) in (select user_key, local_date from changed)
         {%- endif %}
         group by user_key, local_date, workout_key
     ),
@@ -50,8 +50,7 @@ with
     events as (
         select user_key, local_date, count(*)::int as record_events
         from {{ ref("personal_record_events") }}
-        where is_record_event
-        {%- if is_partial() %} and user_key in (select user_key from changed) {%- endif %}
+        where is_record_event {%- if is_partial() %} and user_key in (select user_key from changed) {%- endif %}
         group by user_key, local_date
     )
 

@@ -69,7 +69,8 @@ with
         group by user_key
     ),
     record_payloads as (
-        select people.user_key, 'records' as resource, '{"records":[' || coalesce(record_lists.list, '') || ']}' as payload
+        select
+            people.user_key, 'records' as resource, '{"records":[' || coalesce(record_lists.list, '') || ']}' as payload
         from {{ ref("user_zones") }} as people
         left join record_lists on record_lists.user_key = people.user_key
         {%- if is_partial() %} where people.user_key in {{ changed_keys(["user_key"]) }} {%- endif %}

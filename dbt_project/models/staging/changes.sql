@@ -5,19 +5,20 @@
         post_hook="{{ remember_exercises() }}",
     )
 }}
--- What changed since the last capture, as keys of the marts. The marts themselves are read as they stand, without ref(),
+-- What changed since the last capture, as keys of the marts. The marts themselves are read as they stand, without
+-- ref(),
 -- because they are built from this.
 {%- set sessions = "intermediate.exercise_sessions" %}
 {%- set known_users = "intermediate.user_zones" %}
 
 with
-    changed_users as materialized (
+    changed_users as materialized(
         select users.user_key, users.time_zone
         from {{ source("app", "users") }} as users
         where {{ not_yet_seen("users.xid") }}
     ),
 
-    changed_workouts as materialized (
+    changed_workouts as materialized(
         select workouts.workout_key, workouts.user_key
         from {{ source("app", "workouts") }} as workouts
         where {{ not_yet_seen("workouts.xid") }}
@@ -34,7 +35,8 @@ with
         where changed_users.time_zone <> known.time_zone
     ),
 
-    -- Where the marts count a workout now, where they will, and where a model that failed in the last build may still count it.
+    -- Where the marts count a workout now, where they will, and where a model that failed in the last build may still
+    -- count it.
     places as (
         select user_key, workout_key, null::date as local_date
         from changed_workouts
@@ -75,13 +77,11 @@ with
     ),
 
     -- Who lifted with an exercise that is another one now: assisted, other muscles, another name.
-    changed_exercises as materialized (
+    changed_exercises as materialized(
         select exercises.exercise_key
         from {{ source("app", "exercises") }} as exercises
         join staging.known_exercises as known on known.exercise_key = exercises.exercise_key
-        where
-            {{ not_yet_seen("exercises.xid") }}
-            and known.fingerprint <> {{ exercise_fingerprint("exercises") }}
+        where {{ not_yet_seen("exercises.xid") }} and known.fingerprint <> {{ exercise_fingerprint("exercises") }}
     ),
     lifters as (
         select distinct sessions.user_key
@@ -89,8 +89,9 @@ with
         join changed_exercises on changed_exercises.exercise_key = sessions.exercise_key
     ),
 
-    -- A day passed (or a replay went back): windows slide for everybody who trained, or had a plan, in the two years before.
-    moved_zones as materialized (
+    -- A day passed (or a replay went back): windows slide for everybody who trained, or had a plan, in the two years
+    -- before.
+    moved_zones as materialized(
         select
             zones.time_zone,
             least((as_of at time zone time_zone)::date, (next_as_of at time zone time_zone)::date) as earlier_on,
@@ -116,11 +117,13 @@ with
         group by known.user_key
     ),
 
-    -- A workout that was logged with a start after the last build's as_of is in the past now (or, in a replay, in the future again).
+    -- A workout that was logged with a start after the last build's as_of is in the past now (or, in a replay, in the
+    -- future again).
     begun as (
         select days.user_key
         from {{ change_cursor() }} as clock
-        join marts.user_days as days
+        join
+            marts.user_days as days
             on days.last_workout_at > least(clock.as_of, clock.next_as_of)
             and days.first_workout_at <= greatest(clock.as_of, clock.next_as_of)
         where clock.as_of <> clock.next_as_of

@@ -1,4 +1,5 @@
--- Products are rounded to 1e-8 kg (a pound is a whole number of these), so that equal values are equal and sums don't depend on
+-- Products are rounded to 1e-8 kg (a pound is a whole number of these), so that equal values are equal and sums don't
+-- depend on
 -- the order of rows: sums of whole numbers below 2^53, here 90,000 tonnes, are exact in double precision.
 select
     workout_key,
@@ -9,8 +10,10 @@ select
     coalesce(reps, 0) as reps,
     round(weight_kg * reps * 100000000) as volume_e8,
     case
-        when reps = 1 then round(weight_kg * 100000000)
-        when reps between 2 and 12 then round(weight_kg * (30 + reps) / 30 * 100000000)
+        when reps = 1
+        then round(weight_kg * 100000000)
+        when reps between 2 and 12
+        then round(weight_kg * (30 + reps) / 30 * 100000000)
     end as e1rm_e8,
     rpe
 from {{ source("app", "workout_sets") }}

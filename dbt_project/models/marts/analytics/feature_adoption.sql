@@ -4,7 +4,10 @@
         indexes=[{"columns": ["week_on", "segment_by", "segment", "feature"], "unique": true}],
         source_version=analytics_version(["user_activity_days"]),
         audits=[
-            {"name": "no more users of a feature than active users", "sql": "select week_on, segment, feature from {relation} where users > active_users or users < 0"},
+            {
+                "name": "no more users of a feature than active users",
+                "sql": "select week_on, segment, feature from {relation} where users > active_users or users < 0",
+            },
         ],
     )
 }}
@@ -19,7 +22,9 @@ with
             sum(plan_opens) as plan_opens,
             sum(workout_opens) as workout_opens,
             coalesce((array_agg(platform order by local_date desc) filter (where opens > 0))[1], '(none)') as platform,
-            coalesce((array_agg(app_version order by local_date desc) filter (where opens > 0))[1], '(none)') as app_version
+            coalesce(
+                (array_agg(app_version order by local_date desc) filter (where opens > 0))[1], '(none)'
+            ) as app_version
         from {{ ref("user_activity_days") }}
         where local_date <= {{ today_on() }}
         group by user_key, week_on
@@ -28,8 +33,16 @@ with
     segments as (
         select
             week_on,
-            case when grouping(platform) = 0 then 'platform' when grouping(app_version) = 0 then 'app_version' else '(all)' end as segment_by,
-            case when grouping(platform) = 0 then platform when grouping(app_version) = 0 then app_version else '(all)' end as segment,
+            case
+                when grouping(platform) = 0
+                then 'platform'
+                when grouping(app_version) = 0
+                then 'app_version'
+                else '(all)'
+            end as segment_by,
+            case
+                when grouping(platform) = 0 then platform when grouping(app_version) = 0 then app_version else '(all)'
+            end as segment,
             count(*) as active_users,
             count(*) filter (where dashboard_opens > 0) as dashboard_users,
             count(*) filter (where records_opens > 0) as records_users,
@@ -54,13 +67,14 @@ with
             feature.opens::bigint as opens,
             feature.users / segments.active_users::double precision as share
         from segments
-        cross join lateral (
-            values
-                ('dashboard', dashboard_users, dashboard_opens),
-                ('records', records_users, records_opens),
-                ('plan', plan_users, plan_opens),
-                ('workout', workout_users, workout_opens)
-        ) as feature (name, users, opens)
+        cross join
+            lateral(
+                values
+                    ('dashboard', dashboard_users, dashboard_opens),
+                    ('records', records_users, records_opens),
+                    ('plan', plan_users, plan_opens),
+                    ('workout', workout_users, workout_opens)
+            ) as feature(name, users, opens)
     )
 
 select
@@ -75,7 +89,8 @@ select
     features.share,
     features.share - previous.share as share_change
 from features
-left join features as previous
+left join
+    features as previous
     on previous.week_on = features.week_on - 7
     and previous.segment_by = features.segment_by
     and previous.segment = features.segment

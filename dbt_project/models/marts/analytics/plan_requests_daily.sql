@@ -25,39 +25,43 @@ with
             percentile_cont(0.95) within group (order by total_ms) filter (where status = 'succeeded') as p95_ms,
             percentile_cont(0.99) within group (order by total_ms) filter (where status = 'succeeded') as p99_ms,
             max(total_ms) filter (where status = 'succeeded') as max_ms,
-            percentile_cont(0.95) within group (order by waiting_ms) filter (where status = 'succeeded') as waiting_p95_ms
+            percentile_cont(0.95) within group (order by waiting_ms) filter (
+                where status = 'succeeded'
+            ) as waiting_p95_ms
         from requests
         group by day_on
     ),
 
     failures as (
         select day_on, jsonb_object_agg(failure_code, failures order by failure_code) as failures_by_code
-        from (
-            select day_on, coalesce(failure_code, '(none)') as failure_code, count(*) as failures
-            from requests
-            where status = 'failed'
-            group by day_on, coalesce(failure_code, '(none)')
-        ) as codes
+        from
+            (
+                select day_on, coalesce(failure_code, '(none)') as failure_code, count(*) as failures
+                from requests
+                where status = 'failed'
+                group by day_on, coalesce(failure_code, '(none)')
+            ) as codes
         group by day_on
     ),
 
     histograms as (
         select days.day_on, array_agg(coalesce(hits.requests, 0) order by bucket.number) as buckets
         from days
-        cross join generate_series(1, cardinality(marts.latency_bounds_ms()) + 1) as bucket (number)
+        cross join generate_series(1, cardinality(marts.latency_bounds_ms()) + 1) as bucket(number)
         left join
             (
                 -- width_bucket counts a bound to the bucket above; upper bounds are inclusive here.
                 select
                     day_on,
                     width_bucket(total_ms, marts.latency_bounds_ms())
-                    + case when total_ms = any (marts.latency_bounds_ms()) then 0 else 1 end as number,
+                    + case when total_ms = any(marts.latency_bounds_ms()) then 0 else 1 end as number,
                     count(*) as requests
                 from requests
                 where status = 'succeeded'
                 group by 1, 2
             ) as hits
-            on hits.day_on = days.day_on and hits.number = bucket.number
+            on hits.day_on = days.day_on
+            and hits.number = bucket.number
         group by days.day_on
     )
 

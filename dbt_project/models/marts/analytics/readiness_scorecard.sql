@@ -4,7 +4,9 @@ with
     changes as (
         select
             *,
-            case when is_met is distinct from lag(is_met) over (partition by criterion order by day_on) then 1 else 0 end as is_change
+            case
+                when is_met is distinct from lag(is_met) over (partition by criterion order by day_on) then 1 else 0
+            end as is_change
         from {{ ref("readiness_history") }}
     ),
     runs as (select *, sum(is_change) over (partition by criterion order by day_on) as run from changes),
@@ -39,8 +41,10 @@ with
         from history
         join {{ ref("metrics") }} as metrics on metrics.metric = history.criterion
         join {{ ref("clock") }} as clock on clock.today_on = history.day_on
-        left join {{ ref("readiness_history") }} as earlier
-            on earlier.criterion = history.criterion and earlier.day_on = history.day_on - metrics.window_days
+        left join
+            {{ ref("readiness_history") }} as earlier
+            on earlier.criterion = history.criterion
+            and earlier.day_on = history.day_on - metrics.window_days
     )
 
 select
@@ -57,9 +61,12 @@ select
     sample,
     trend,
     case
-        when trend is null then 'unknown'
-        when trend = 0 then 'steady'
-        when (trend > 0) = (direction = 'at_least') then 'better'
+        when trend is null
+        then 'unknown'
+        when trend = 0
+        then 'steady'
+        when (trend > 0) = (direction = 'at_least')
+        then 'better'
         else 'worse'
     end as trend_means,
     is_met,

@@ -4,12 +4,16 @@
         indexes=[{"columns": ["cohort_week_on", "week_number"], "unique": true}],
         source_version=analytics_version(["user_activity_days"]),
         audits=[
-            {"name": "nobody returns who was not observed", "sql": "select cohort_week_on, week_number from {relation} where active > observed or trained > active or trained_since < trained or observed > users"},
+            {
+                "name": "nobody returns who was not observed",
+                "sql": "select cohort_week_on, week_number from {relation} where active > observed or trained > active or trained_since < trained or observed > users",
+            },
         ],
     )
 }}
 -- The clock is a scalar here: joined, its one row is taken for a thousand, and the plan is a hundred times slower.
--- A user's weeks count from the user's own first day, so that everybody's week has seven days; only those enter whose week is over.
+-- A user's weeks count from the user's own first day, so that everybody's week has seven days; only those enter whose
+-- week is over.
 with
     people as (
         select
@@ -47,7 +51,9 @@ with
         select people.cohort_week_on, people.last_week, last_trained.week_number as last_trained_week, count(*) as users
         from people
         left join
-            (select user_key, max(week_number) as week_number from weeks where is_trained group by user_key) as last_trained
+            (
+                select user_key, max(week_number) as week_number from weeks where is_trained group by user_key
+            ) as last_trained
             on last_trained.user_key = people.user_key
         group by people.cohort_week_on, people.last_week, last_trained.week_number
     ),
@@ -64,7 +70,7 @@ with
             sum(spans.users) as observed,
             coalesce(sum(spans.users) filter (where spans.last_trained_week >= week.number), 0) as trained_since
         from cohorts
-        cross join lateral generate_series(0, least(cohorts.last_week, 103)) as week (number)
+        cross join lateral generate_series(0, least(cohorts.last_week, 103)) as week(number)
         join spans on spans.cohort_week_on = cohorts.cohort_week_on and spans.last_week >= week.number
         group by cohorts.cohort_week_on, cohorts.users, week.number
     )

@@ -9,9 +9,7 @@
 }}
 -- depends_on: {{ ref("changes") }}
 with
-    {%- if is_partial() %}
-    people as materialized {{ changed_keys(["user_key"]) }},
-    {%- endif %}
+    {%- if is_partial() %} people as materialized {{ changed_keys(["user_key"]) }}, {%- endif %}
 
     trained as (
         select user_key, local_date, workouts, sets, training_minutes, volume_kg, record_events

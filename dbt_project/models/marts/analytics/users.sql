@@ -13,8 +13,10 @@ select
     profiles.place,
     profiles.sex,
     case
-        when profiles.birth_year < 1950 then 'before 1950'
-        when profiles.birth_year >= 2000 then '2000 and later'
+        when profiles.birth_year < 1950
+        then 'before 1950'
+        when profiles.birth_year >= 2000
+        then '2000 and later'
         else (profiles.birth_year / 10 * 10)::text || '-' || (profiles.birth_year / 10 * 10 + 9)::text
     end as birth_years
 from {{ source("app", "users") }} as users

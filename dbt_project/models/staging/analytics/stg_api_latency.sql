@@ -1,5 +1,6 @@
 -- How the platform runs is no source of the app, so it's named like the build clock.
--- Whether an answer counts for the promises: the app's resources do; health checks, metrics and calls that were asked to wait don't.
+-- Whether an answer counts for the promises: the app's resources do; health checks, metrics and calls that were asked
+-- to wait don't.
 select
     minute,
     method,
