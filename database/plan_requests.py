@@ -35,6 +35,15 @@ class Failure:
     final: bool = False
 
 
+@dataclass
+class BatchReport:
+    """What one batch did."""
+
+    users: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+
+
 class ClaimLost(RuntimeError):
     """Another worker took these requests over while this one was away (frozen, or cut off from Postgres); its work is discarded."""
 

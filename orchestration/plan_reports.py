@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from orchestration.plan_worker import BatchReport
+from database.plan_requests import BatchReport
 
 logger = logging.getLogger("mesocycle.plan_worker")
 

@@ -19,7 +19,7 @@ from typing import Protocol
 import psycopg
 
 from database.connection import connect
-from database.plan_requests import CHANNEL, Claimed, ClaimLost, Failure, claim, finish, hold
+from database.plan_requests import CHANNEL, BatchReport, Claimed, ClaimLost, Failure, claim, finish, hold
 from database.plans import regenerate_for_users
 
 LARGEST_BATCH = 500
@@ -42,15 +42,6 @@ def plan_users(connection: psycopg.Connection, user_keys: Sequence[int], as_of: 
     """The engine on the users' raw rows; a refusal is a final failure with the engine's reason."""
     refusals = regenerate_for_users(connection, user_keys, as_of=as_of)
     return {user_key: Failure(code=refusal.code, message=refusal.sentence, final=True) for user_key, refusal in refusals.items()}
-
-
-@dataclass
-class BatchReport:
-    """What one batch did."""
-
-    users: int = 0
-    failures: int = 0
-    seconds: float = 0.0
 
 
 @dataclass

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from database.connection import Role, connect
+from database.erasure import forget
 from domain.vocabulary import WeightUnit
 from stack.commands.context import CommandError, console, current_platform, error_console, fail
 from stack.platform import Platform
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     app.command("import")(import_files)
     app.command()(refresh)
+    app.command("forget")(forget_user)
 
 
 def import_files(
@@ -95,3 +97,25 @@ def _refresh(platform: Platform, *, as_of: str | None, full: bool, plans: bool) 
             f"The refresh failed. Run {result.run_id} in the Dagster UI says where ({platform.address('dagster')}/runs/{result.run_id})."
         )
     console.print(f"[green]✓[/] {result.materialized} assets are up to date.")
+
+
+def forget_user(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The app's user id.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Remove everything about a person, from every schema, at once, and prove it. Cannot be undone.
+
+    What stays is a row in app.erasures that says how many rows went from where, without naming the person.
+    """
+    platform = current_platform()
+    if not yes:
+        typer.confirm(f"Remove everything about {user}?", abort=True)
+    removed = forget(platform.url(Role.OWNER), user)
+    if not removed:
+        console.print(f"Nothing was stored about {user}.")
+        return
+    table = Table("rows", "removed from", box=None, pad_edge=False)
+    for relation, rows in sorted(removed.items()):
+        table.add_row(f"{rows:,}", relation)
+    console.print(table)
+    console.print(f"[green]✓[/] Nothing about {user} is left in any schema.")

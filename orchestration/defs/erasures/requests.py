@@ -1,0 +1,45 @@
+"""Carries out what app.erasures asks for: a person's wish to be forgotten waits for no one's command."""
+
+import dagster as dg
+
+from database.erasure import forget_requested
+from orchestration.resources import Warehouse
+from orchestration.run import POSTGRES_POOL
+
+ERASURES_JOB = "erasures"
+
+
+@dg.op(pool=POSTGRES_POOL, description="Forgets every person whose request is open, each in one transaction with its proof.")
+def forget_people(context: dg.OpExecutionContext, warehouse: Warehouse) -> None:
+    people = forget_requested(warehouse.owner_url)
+    context.log.info("%s people forgotten", people)
+    context.add_output_metadata({"people": people})
+
+
+@dg.job(name=ERASURES_JOB, description="Removes everything about people who asked for it.")
+def erasures() -> None:
+    forget_people()
+
+
+@dg.sensor(
+    job=erasures,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Launches the erasures when a request is open.",
+)
+def open_erasures(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+    with warehouse.connect_as_owner() as connection:
+        row = connection.execute("select count(*) from app.erasures where finished_at is null").fetchone()
+    if not row or not row[0]:
+        return dg.SkipReason("Nobody asks to be forgotten.")
+    unfinished = dg.RunsFilter(
+        job_name=ERASURES_JOB, statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    )
+    if context.instance.get_run_ids(unfinished, limit=1):
+        return dg.SkipReason("The requests are being carried out.")
+    return dg.RunRequest()
+
+
+@dg.definitions
+def requests() -> dg.Definitions:
+    return dg.Definitions(jobs=[erasures], sensors=[open_erasures])
