@@ -170,7 +170,7 @@ async def test_a_wrong_request_is_refused_with_its_reason(database: Database, ke
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize(("job", "status"), [("nonsense", 422), (str(uuid.uuid4()), 404)])
+@pytest.mark.parametrize(("job", "status"), [("nonsense", 422), ("0198c5a2-7f3e-7d11-9a55-3c1f0a5c7e42", 404)])
 async def test_a_job_that_is_none_is_not_found(database: Database, keys: Keys, job: str, status: int) -> None:
     async with serving(settings_for(database, keys)) as client:
         assert (await client.get(f"/api/v1/plans/status/{job}", headers=keys.header())).status_code == status
