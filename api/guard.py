@@ -27,6 +27,10 @@ from api.settings import Settings
 
 KEPT_SLASH: Final = chr(0xDC2F)
 """Stands for an encoded slash in a path (a user's id may hold one): a lone surrogate can't come from a decoded path."""
+SUCCESSORS: Final = {"/generate": b"/api/v1/plans/generate", "/status": b"/api/v1/plans/status"}
+"""Older paths, by their first part, and what took their place."""
+DEPRECATED_SINCE: Final = b"@1767225600"
+"""RFC 9745: since 2026-01-01."""
 STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 NOT_BRACKET: Final = re.compile(rb"[^\[\]{}]+")
 
@@ -60,6 +64,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 has_begun = True
                 timing = b"total;dur=%.2f" % ((perf_counter() - started) * 1000)
+                if (successor := SUCCESSORS.get("/" + scope["path"][1:].partition("/")[0])) is not None:
+                    link = b"<" + successor + b'>; rel="successor-version"'
+                    message = dict(message, headers=[*message["headers"], (b"deprecation", DEPRECATED_SINCE), (b"link", link)])
                 message = dict(message, headers=[*message["headers"], (b"x-request-id", request_id), (b"server-timing", timing)])
             elif is_head and message["type"] == "http.response.body":
                 message = dict(message, body=b"")

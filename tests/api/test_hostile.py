@@ -307,6 +307,14 @@ def test_cross_origin_calls_are_closed_by_default_and_open_for_those_who_are_nam
         assert "access-control-allow-origin" not in evil.headers
 
 
+def test_older_paths_name_their_successor(client, keys) -> None:
+    older = client.post("/generate", json={"userId": "lifter"}, headers=keys.header())
+    assert older.headers["deprecation"].startswith("@")
+    assert older.headers["link"] == '</api/v1/plans/generate>; rel="successor-version"'
+    assert "deprecation" not in client.post("/api/v1/plans/generate", json={"userId": "lifter"}, headers=keys.header()).headers
+    assert client.get("/").status_code == client.get("//").status_code == 404
+
+
 def test_head_and_options(client, keys) -> None:
     get, same = (client.request(method, "/api/v1/summary/lifter", headers=keys.header()) for method in ("GET", "HEAD"))
     assert same.status_code == 200
