@@ -1,0 +1,52 @@
+"""The second implementation agrees with the marts, and finds what was made wrong."""
+
+import datetime
+
+import pytest
+
+from orchestration.reconciliation import compare, compare_totals, read_marts, read_raw, reconcile, sample, summarise
+from tests.dbt_project import population
+from tests.dbt_project.support import run_dbt
+
+AS_OF = datetime.datetime(2024, 5, 1, 9, 30, tzinfo=datetime.UTC)
+
+
+@pytest.fixture(scope="module")
+def built(module_database):
+    with module_database.connect() as connection:
+        population.add_population(connection, seed=21, users=25, workouts_each=25, as_of=AS_OF)
+    run_dbt(module_database, "run", "--select", "+user_summary", as_of=AS_OF)
+    return module_database
+
+
+def test_it_agrees_with_the_marts(built):
+    with built.connect() as connection:
+        result = reconcile(connection, rotation=1)
+        assert result.users == 25 and result.rows == 125
+        assert result.agrees, result.examples
+        assert all(raw == mart for raw, mart in compare_totals(connection).values())
+
+
+def test_each_rotation_takes_other_users(built):
+    with built.connect() as connection:
+        samples = {tuple(sample(connection, rotation, 5)) for rotation in range(6)}
+    assert len(samples) > 3
+
+
+def test_a_wrong_number_is_found_and_named_by_column(built):
+    with built.connect() as connection:
+        keys = sample(connection, 0, 25)
+        actual = read_marts(connection, keys)
+        expected = summarise(*read_raw(connection, keys), keys)
+    actual.loc[(keys[3], "30d"), "sets"] += 1
+    result = compare(expected, actual.drop((keys[4], "7d")), len(keys))
+    assert result.differences["sets"] == 2 and result.differences["reps"] == 1
+    assert any(f"user_key {keys[3]}, 30d, sets" in example for example in result.examples)
+
+
+def test_a_user_with_unseen_changes_is_left_out(built):
+    with built.connect() as connection:
+        (key,) = connection.execute("select max(user_key) from app.users").fetchone()
+        population.add_workout(connection, key, AS_OF, [(0, 1, "normal", 100, 5, None, None, None)])
+        assert key not in sample(connection, 0, 100)
+        assert reconcile(connection, rotation=0).agrees
