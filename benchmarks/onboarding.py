@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import random
+import socket
 import statistics
 import sys
 import tempfile
@@ -195,7 +196,6 @@ def clickhouse(connection: psycopg.Connection, folder: Path, runs: int) -> tuple
     from chdb import session
 
     codes = {name: number for number, name in enumerate(REQUIRED, start=1)}
-    rows: dict[str, list[Any]] = {"person": [], "at": [], "step": [], "done": []}
     with connection.transaction(), connection.cursor("events", binary=True) as cursor:
         cursor.itersize = 200_000
         cursor.execute(
@@ -216,12 +216,13 @@ def clickhouse(connection: psycopg.Connection, folder: Path, runs: int) -> tuple
                     }
                 )
             )
-    del rows
     file = folder / "events.parquet"
     pyarrow.parquet.write_table(pa.concat_tables(tables), file)
     database = session.Session(str(folder / "clickhouse"))
     database.query("create database onboarding")
-    database.query(f"create table onboarding.events engine = MergeTree order by (person, at) as select * from file('{file}', Parquet)")
+    columns = "person Int64, at UInt64, step UInt8, done Bool"
+    database.query(f"create table onboarding.events ({columns}) engine = MergeTree order by (person, at)")
+    database.query(f"insert into onboarding.events select * from file('{file}', Parquet)")
     conditions = ", ".join(["step = 1", *(f"step = {number} and done" for number in codes.values())])
     window = WINDOW_SECONDS * 1_000_000
     query = (
@@ -274,7 +275,7 @@ def load(port: int, plans: list[list[bytes]]) -> tuple[float, list[float]]:
     answer = multiprocessing.get_context("spawn").Queue()
     process = multiprocessing.get_context("spawn").Process(target=_load, args=(port, plans, answer))
     process.start()
-    seconds, latencies, failures = answer.get(timeout=300)
+    seconds, latencies, failures = answer.get(timeout=120)
     process.join()
     if failures:
         raise RuntimeError(f"{failures} requests failed")
@@ -302,6 +303,19 @@ def an_event(chance: random.Random) -> dict[str, Any]:
     }
 
 
+def wait_for(port: int, seconds: float = 60) -> None:
+    """Until the API's workers answer, also on a busy machine."""
+    until = time.monotonic() + seconds
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        if time.monotonic() > until:
+            raise RuntimeError("The API did not start.")
+        time.sleep(0.1)
+    time.sleep(2)
+
+
 def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures:
     private, jwks = generate_key_pair()
     token = issue_token(private, "app", ("service",), 3600)
@@ -312,7 +326,7 @@ def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures
     batch_rates, single_rates, single_p99 = [], [], []
     with tempfile.TemporaryDirectory() as folder, running("api", command, port, environment, Path(folder)) as service:
         os.sched_setaffinity(service.process.pid, os.sched_getaffinity(0))
-        time.sleep(2)
+        wait_for(port)
         for number in range(rounds):
             chance = random.Random(number)
             batches = int(60 * scale)
