@@ -4,7 +4,10 @@ import datetime
 
 import pytest
 
+from database.connection import Role
+from orchestration.defs.dbt.reconciliation import user_days_totals_agree_with_raw_rows, user_summary_agrees_with_raw_rows
 from orchestration.reconciliation import compare, compare_totals, read_marts, read_raw, reconcile, sample, summarise
+from orchestration.resources import Warehouse
 from tests.dbt_project import population
 from tests.dbt_project.support import run_dbt
 
@@ -50,3 +53,11 @@ def test_a_user_with_unseen_changes_is_left_out(built):
         population.add_workout(connection, key, AS_OF, [(0, 1, "normal", 100, 5, None, None, None)])
         assert key not in sample(connection, 0, 100)
         assert reconcile(connection, rotation=0).agrees
+
+
+def test_the_asset_checks_pass_and_say_how_much_they_compared(built):
+    warehouse = Warehouse(owner_url=built.url, pipeline_url=built.urls[Role.PIPELINE])
+    summary = user_summary_agrees_with_raw_rows(warehouse)
+    days = user_days_totals_agree_with_raw_rows(warehouse)
+    assert summary.passed and days.passed
+    assert summary.metadata["rows"].value >= 5
