@@ -180,7 +180,7 @@ def macro_sql() -> str:
     # The mart's question: any event of the first step enters, completions go on.
     events = """(
         select person_key as user_id, step, occurred_at from (
-            select coalesce(e.user_key, l.user_key) as person_key, e.occurred_at,
+            select coalesce(e.user_key, l.user_key, app.anonymous_key(e.anonymous_id)) as person_key, e.occurred_at,
                 unnest(case when e.step = 'welcome' and e.event_type = 'completed' then array['entered', 'welcome']
                     when e.step = 'welcome' then array['entered'] when e.event_type = 'completed' then array[e.step] end) as step
             from app.onboarding_events e left join app.identity_links l on l.anonymous_id = e.anonymous_id and e.user_key is null
