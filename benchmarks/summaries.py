@@ -6,10 +6,10 @@ the meantime.
 
 import argparse
 import atexit
+import multiprocessing
 import os
 import shutil
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -41,33 +41,40 @@ DATA = Path(__file__).parent / "summaries_data.sql"
 AS_OF = "2024-05-01T00:00:00Z"
 
 
-class Reader(threading.Thread):
-    """Reads one user of each view again and again; keeps errors and waits (seconds)."""
+class Reader:
+    """A process that reads one user of each view again and again (as a thread it would wait for dbt's hold on the interpreter)."""
 
     def __init__(self, postgres: ThrowawayPostgres) -> None:
-        super().__init__(daemon=True)
-        self.postgres = postgres
-        self.errors = 0
-        self.waits: list[float] = []
-        self.stop = threading.Event()
+        context = multiprocessing.get_context("spawn")
+        self.pipe, end = context.Pipe()
+        self.process = context.Process(target=hammer, args=(postgres.urls[Role.API], end), daemon=True)
 
-    def run(self) -> None:
-        with self.postgres.connect(Role.API) as connection:
-            key = 0
-            while not self.stop.is_set():
-                key = key % 1000 + 1
-                for view in ("user_summary", "personal_records"):
-                    start = time.perf_counter()
-                    try:
-                        connection.execute(f"select * from marts.{view} where user_key = %s", [key]).fetchall()
-                    except Exception:
-                        self.errors += 1
-                    self.waits.append(time.perf_counter() - start)
-                time.sleep(0.002)
+    def start(self) -> None:
+        self.process.start()
+        self.pipe.recv()  # it is connected
 
     def finish(self) -> None:
-        self.stop.set()
-        self.join(30)
+        self.pipe.send("stop")
+        self.errors, self.waits = self.pipe.recv()
+        self.process.join(30)
+
+
+def hammer(url: str, pipe: Any) -> None:
+    """Until something comes through `pipe`; then sends (errors, waits in seconds)."""
+    errors, waits, key = 0, [], 0
+    with connect(url, autocommit=True) as connection:
+        pipe.send("ready")
+        while not pipe.poll():
+            key = key % 1000 + 1
+            for view in ("user_summary", "personal_records"):
+                start = time.perf_counter()
+                try:
+                    connection.execute(f"select * from marts.{view} where user_key = %s", [key]).fetchall()
+                except Exception:
+                    errors += 1
+                waits.append(time.perf_counter() - start)
+            time.sleep(0.002)
+    pipe.send((errors, waits))
 
 
 def run(quick: bool, options: argparse.Namespace) -> Figures:
