@@ -169,21 +169,26 @@ class Platform:
         return "dbt project is parsed"
 
     def start_services(self, api_workers: int | None) -> None:
+        """What people wait for: the Dagster UI and the API."""
         environment = self.environment()
         python, workspace = Path(sys.executable), PROJECT / "workspace.yaml"
         tools = python.parent
         services: dict[str, list[str | Path]] = {
             "dagster-webserver": [tools / "dagster-webserver", "-h", LOOPBACK, "-p", str(self.ports["dagster"]), "-w", workspace],
-            "plan-worker": [python, "-m", "orchestration.plan_worker"],
             "api": [python, "-m", "api", "--port", str(self.ports["api"]), "--workers", str(api_workers or os.cpu_count() or 1)],
         }
         for name, command in services.items():
             self.supervisor.start(Service(name, command, environment, PROJECT))
 
-    def start_daemon(self) -> None:
-        """Schedules and sensors. Last, because it loads all assets as the webserver does: together both take twice as long to be ready."""
-        command: list[str | Path] = [Path(sys.executable).parent / "dagster-daemon", "run", "-w", PROJECT / "workspace.yaml"]
-        self.supervisor.start(Service("dagster-daemon", command, self.environment(), PROJECT))
+    def start_background(self) -> None:
+        """Schedules, sensors and the plan worker. Last, because they load Dagster as the webserver does: at once, all take longer."""
+        environment, python = self.environment(), Path(sys.executable)
+        services: dict[str, list[str | Path]] = {
+            "plan-worker": [python, "-m", "orchestration.plan_worker"],
+            "dagster-daemon": [python.parent / "dagster-daemon", "run", "-w", PROJECT / "workspace.yaml"],
+        }
+        for name, command in services.items():
+            self.supervisor.start(Service(name, command, environment, PROJECT))
 
     def keep_postgres_alive(self) -> None:
         """Start Postgres again where it was killed; an existing Postgres of yours is never touched."""

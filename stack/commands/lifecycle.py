@@ -125,7 +125,7 @@ def _start(home: Home, platform: Platform, options: Options, builder: list[subpr
     for name, path in (("api", "/healthz"), ("dagster", "/server_info")):
         if not wait_for(platform.address(name) + path, 120):
             raise PlatformError(f"{name} doesn't answer at {platform.address(name)}. Its log: {home.logs_folder}")
-    platform.start_daemon()
+    platform.start_background()
     home.update_state(ready=True)
     console.print(f"[green]Ready[/] after {time.monotonic() - began:.1f} s.\n")
     _print_addresses(home)
