@@ -378,11 +378,26 @@ class EventWriter:
                 for submission in group:
                     await self._write([submission])
                 return
-            self._finish(group, error)
+            try:
+                for item in group[0].items:
+                    await self._store_or_keep(item)
+            except Exception as again:
+                log.warning("an onboarding event could be neither stored nor kept: %s", error)
+                self._finish(group, again)
+            else:
+                self._finish(group, None)
         except Exception as error:  # whatever it is, the requests that wait must hear of it and the writer must go on
             self._finish(group, error)
         else:
             self._finish(group, None)
+
+    async def _store_or_keep(self, item: Incoming) -> None:
+        """One event by itself; where Postgres refuses a value that the shapes let pass, the event is kept with that reason."""
+        try:
+            await self._transact([item])
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            item.row, item.reason, item.status = None, f"A value can't be stored: {error}", EventStatus.REJECTED
+            await self._transact([item])
 
     @staticmethod
     def _finish(group: list[_Submission], error: Exception | None) -> None:
