@@ -61,8 +61,11 @@ def population(users: int, seed: int = 1) -> PlanningInputs:
         top_reps=np.where(held, reps, 0).astype(np.int16),
         fewest_reps=np.where(held, np.maximum(reps - random.integers(0, 3, reps.shape), 1), 0).astype(np.int16),
         sets_at_top=sets,
+        working_sets=np.where(held, sets + random.integers(0, 3, reps.shape), 0).astype(np.int16),
         rpe=rpe,
         e1rm_kg=np.where(held & (load > 0), load * (1 + reps / 30), np.nan).astype(np.float32),
+        prescribed_kg=np.where(random.random(rows) < 0.6, load[:, 0] + 2.5 * random.integers(-1, 2, rows), np.nan).astype(np.float32),
+        prescribed_sets=random.integers(0, 4, rows).astype(np.int16),
     )
     one = np.uint16(1)
     caution = np.where(random.random(users) < 0.15, one << random.integers(0, 9, users).astype(np.uint16), 0).astype(np.uint16)
@@ -78,6 +81,8 @@ def population(users: int, seed: int = 1) -> PlanningInputs:
         equipment=np.full(users, bits(GYM, EQUIPMENT), dtype=np.uint32),
         limits_caution=caution,
         limits_avoid=avoid,
+        limits_returning=np.zeros(users, dtype=np.uint16),
+        limits_eased_on=np.full(users, NO_DATE, dtype=np.int32),
         sex=random.integers(-1, 2, users).astype(np.int8),
         birth_year=random.integers(1945, 2008, users).astype(np.int16),
         body_weight_kg=np.where(random.random(users) < 0.1, np.nan, random.normal(78, 14, users)).astype(np.float32),

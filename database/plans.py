@@ -316,6 +316,8 @@ def to_state(profiles: Columns, history: History) -> State:
         equipment=_mapped(plain, "equipment", _equipment_bits, users).astype(np.uint32),
         limits_caution=(limits & 0xFFFF).astype(np.uint16),
         limits_avoid=(limits >> 16).astype(np.uint16),
+        limits_returning=np.zeros(users, dtype=np.uint16),
+        limits_eased_on=np.full(users, NO_DATE, dtype=np.int32),
         sex=_mapped(plain, "sex", lambda word: _place(word, SEXES), users).astype(np.int8),
         birth_year=plain["birth_year"].astype(np.int16),
         body_weight_kg=plain["body_weight_kg"].astype(np.float32),
@@ -416,6 +418,9 @@ def _history(user_key: NDArray[np.int64], columns: Columns) -> History:
         matrix = np.full((int(known.sum()), SESSIONS_KEPT), _HISTORY_EMPTY.get(name, 0), dtype=_HISTORY_TYPES[name])
         matrix[row_of[row[keep]], position[keep]] = values[keep]
         arrays[name] = matrix
+    arrays["working_sets"] = arrays["sets_at_top"]
+    arrays["prescribed_kg"] = np.full(int(known.sum()), np.nan, dtype=np.float32)
+    arrays["prescribed_sets"] = np.zeros(int(known.sum()), dtype=np.int16)
     return History(offsets=offsets, exercise_key=columns.plain["exercise_key"][known].astype(np.int32), **arrays)
 
 

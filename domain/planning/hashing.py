@@ -64,7 +64,7 @@ def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int
     return fold(hashes, _history_hashes(inputs.history).view(np.int64)).view(np.int64)
 
 
-_HISTORY: Final = ("session_on", "top_load_kg", "rpe", "e1rm_kg", "top_reps", "fewest_reps", "sets_at_top")
+_HISTORY: Final = ("session_on", "top_load_kg", "rpe", "e1rm_kg", "top_reps", "fewest_reps", "sets_at_top", "working_sets")
 
 
 def _history_hashes(history: History) -> NDArray[np.uint64]:
@@ -81,7 +81,9 @@ def _history_hashes(history: History) -> NDArray[np.uint64]:
     row_words = padded.view("<u8")
     places = mix(np.arange(row_words.shape[1], dtype=np.uint64))
     rows = np.einsum("ij->i", mix(row_words ^ places))
-    return _sum_by_user(fold(rows, history.exercise_key), history.offsets)
+    for column in (history.exercise_key, history.prescribed_kg, history.prescribed_sets):
+        rows = fold(rows, column)
+    return _sum_by_user(rows, history.offsets)
 
 
 def _inventory_hashes(inputs: PlanningInputs) -> NDArray[np.int64]:

@@ -31,7 +31,7 @@ class History:
     """What each user did, one row per user and exercise, sorted by (user, exercise); the last sessions, newest first.
 
     This is all that the engine asks of `intermediate.training_state`: per user × exercise arrays of up to `SESSIONS_KEPT` entries,
-    without sessions of deload weeks, over working sets (no warm-ups), loads in kg:
+    without sessions of deload weeks, over working sets (no warm-ups), loads in kg; the last two columns have one entry per row:
 
     ==================  ==========================================================================================
     exercise_key        as in the catalogue; custom exercises may be there and are passed over
@@ -40,8 +40,11 @@ class History:
     top_reps            most repetitions among the sets at that load
     fewest_reps         fewest repetitions among the sets at that load
     sets_at_top         number of sets at that load
+    working_sets        number of working sets at any load
     rpe                 mean RPE of the sets at that load; NaN where none was logged
     e1rm_kg             best estimate over the session's sets by the planner's rule (`domain.planning.e1rm.from_set`); NaN where none
+    prescribed_kg       the load that the plan in force prescribed for the newest session; NaN where there was none
+    prescribed_sets     the working sets that it prescribed; 0 where there was none
     ==================  ==========================================================================================
     """
 
@@ -54,8 +57,12 @@ class History:
     top_reps: NDArray[np.int16]
     fewest_reps: NDArray[np.int16]
     sets_at_top: NDArray[np.int16]
+    working_sets: NDArray[np.int16]
     rpe: NDArray[np.float32]
     e1rm_kg: NDArray[np.float32]
+    prescribed_kg: NDArray[np.float32]
+    """(rows,)"""
+    prescribed_sets: NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.exercise_key)
@@ -71,8 +78,11 @@ class History:
             top_reps=np.zeros(shape, dtype=np.int16),
             fewest_reps=np.zeros(shape, dtype=np.int16),
             sets_at_top=np.zeros(shape, dtype=np.int16),
+            working_sets=np.zeros(shape, dtype=np.int16),
             rpe=np.zeros(shape, dtype=np.float32),
             e1rm_kg=np.zeros(shape, dtype=np.float32),
+            prescribed_kg=np.zeros(0, dtype=np.float32),
+            prescribed_sets=np.zeros(0, dtype=np.int16),
         )
 
     def of_users(self, start: int, stop: int) -> "History":
@@ -122,6 +132,10 @@ class PlanningInputs:
     limits_caution: NDArray[np.uint16]
     """Bits in the order of AREAS."""
     limits_avoid: NDArray[np.uint16]
+    limits_returning: NDArray[np.uint16]
+    """Areas whose limitation ended in the last four weeks."""
+    limits_eased_on: NDArray[np.int32]
+    """The latest such end, days since 1970; NO_DATE where there is none."""
     sex: NDArray[np.int8]
     birth_year: NDArray[np.int16]
     """0 unknown."""

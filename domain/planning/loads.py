@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.planning import layoff, progression, reasons
+from domain.planning import layoff, prescribed, progression, reasons
 from domain.planning.e1rm import LOWEST_TRUSTED_RPE
 from domain.planning.estimates import HIGHEST_PLAUSIBLE_KG, Estimates
 from domain.planning.inputs import NO_DATE, History
@@ -183,6 +183,7 @@ class Log:
     """(history rows, columns) in the order of the constants below."""
 
     E1RM, DOUBT, RATIO, LOAD, TOP, FEWEST, SETS, RPE, AGE, LOAD_BEFORE, FEWEST_BEFORE, STALLED, RETURNING, BEFORE_BREAK, GAP = range(15)
+    PRESCRIBED, PRESCRIBED_SETS = range(15, 17)
 
     @classmethod
     def of(
@@ -211,7 +212,7 @@ class Log:
         total = np.bincount(owner[rated], weights=multiple, minlength=users)
         strength = np.where(count > 0, np.exp(total / np.maximum(count, 1)), np.nan).astype(np.float32)
         returning, before_break, gap = _returning(history, reference[owner], age[owner])
-        figures = np.empty((len(history), 15), dtype=np.float32)
+        figures = np.empty((len(history), 17), dtype=np.float32)
         columns: list[NDArray] = [
             estimates.e1rm_kg,
             estimates.uncertainty,
@@ -228,6 +229,8 @@ class Log:
             returning,
             before_break,
             gap,
+            history.prescribed_kg,
+            history.prescribed_sets,
         ]
         for place, values in enumerate(columns):
             figures[:, place] = values
@@ -385,8 +388,11 @@ def _progress(
     top, last = figures[:, Log.TOP], figures[:, Log.LOAD]
     sane = (last > 0) & (last <= HIGHEST_PLAUSIBLE_KG)
     near = (top >= rep_min - 3) & (top <= rep_max + 3) & (figures[:, Log.SETS] >= np.minimum(2, sets))
-    usable = sane & near & (figures[:, Log.AGE] <= FRESH_DAYS)
-    at, figures = direct[usable], figures[usable]
+    fresh = sane & (figures[:, Log.AGE] <= FRESH_DAYS)
+    usable = fresh & near
+    share = prescribed.lifted_share(last, figures[:, Log.PRESCRIBED])
+    _stay_below(direct, figures, fresh & ~near & prescribed.is_less(share), grid, lists, load, wanted, reason, numbers)
+    at, share, figures = direct[usable], share[usable], figures[usable]
     if not len(at):
         return
     rep_min, rep_max, sets = rep_min[usable], rep_max[usable], sets[usable]
@@ -399,11 +405,11 @@ def _progress(
     decision, _ = progression.decide_double(
         sets_done=figures[:, Log.SETS],
         fewest_reps=fewest,
-        sets=sets,
+        sets=prescribed.sets_to_reach(figures[:, Log.PRESCRIBED_SETS], sets),
         rep_min=rep_min,
         rep_max=rep_max,
         misses_before=missed_before,
-        lifted_share=np.float32(1),
+        lifted_share=share,
     )
     some = _some(grid, at)
     up, down = decision == progression.LOAD_UP, decision == progression.LOAD_DOWN
@@ -419,19 +425,44 @@ def _progress(
     after = np.where(up, rise, np.where(down | reset, cut, held))
     why = np.where(up, _R["progress.double.load_up"], np.where(down, _R["progress.double.load_down"], _R["progress.double.add_reps"]))
     why = np.where(decision == progression.HOLD_MISSED, _R["progress.double.hold_missed"], why)
+    why = np.where(decision == progression.HOLD_LIFTED_LESS, _R["progress.hold.lifted_less"], why)
     why = np.where(reset, _R["progress.stall.reset"], why)
     fourth = np.where(up, rise - last, np.where(why == _R["progress.double.add_reps"], rep_max, rep_min))
+    fourth = np.where(why == _R["progress.hold.lifted_less"], figures[:, Log.PRESCRIBED], fourth)
     fourth = np.where(reset, figures[:, Log.E1RM], fourth)
     first = np.where(reset, STALL_SESSIONS, figures[:, Log.SETS])
     told = np.stack([first, fewest, last, fourth], axis=1)
 
-    # Coming back from a break: the load of before is due sooner than a step at a time, as long as nothing was missed.
+    # Coming back from a break: the load of before is due sooner than a step at a time, as long as all was done as prescribed.
     due = floor_to(some, lists, np.minimum(figures[:, Log.BEFORE_BREAK] * figures[:, Log.RETURNING], last * np.float32(MOST_WEEKLY_RISE)))
-    back = (figures[:, Log.RETURNING] > 0) & (due > after) & (fewest >= rep_min)
+    back = (figures[:, Log.RETURNING] > 0) & (due > after) & (fewest >= rep_min) & ~prescribed.is_less(share)
     after = np.where(back, due, after)
     why = np.where(back, _R["progress.layoff_return"], why)
     told[back] = np.stack([figures[:, Log.GAP], fewest, last, figures[:, Log.BEFORE_BREAK]], axis=1)[back]
     load[at], wanted[at], reason[at], numbers[at] = after, after, why, told
+
+
+def _stay_below(
+    direct: NDArray[np.intp],
+    figures: NDArray[np.float32],
+    less: NDArray[np.bool_],
+    grid: Grid,
+    lists: LoadLists,
+    load: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    reason: NDArray[np.int8],
+    numbers: NDArray[np.float32],
+) -> None:
+    """In place: where less was lifted than prescribed (`less`), in another range than the one to come, an estimate may lower the
+    prescribed load and never raise it."""
+    at, figures = direct[less], figures[less]
+    if not len(at):
+        return
+    most = floor_to(_some(grid, at), lists, figures[:, Log.PRESCRIBED])
+    over = load[at] > most
+    at, most, figures = at[over], most[over], figures[over]
+    load[at], wanted[at], reason[at] = most, most, _R["progress.hold.lifted_less"]
+    numbers[at] = figures[:, [Log.SETS, Log.FEWEST, Log.LOAD, Log.PRESCRIBED]]
 
 
 def _some(grid: Grid, at: NDArray[np.intp]) -> Grid:
@@ -463,7 +494,7 @@ def weekly_loads(
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
     """(slots, 4) loads and reasons of four weeks from the first week's; `phases` of the four weeks, the rest per slot.
 
-    `waves`: whether the load rises weekly, by one to a few steps, 2-10 %. A deload takes a tenth off and is never heavier than any
+    `waves`: whether the load rises weekly, by one to a few steps, 2-10 %; not where less was lifted than prescribed. A deload takes a tenth off and is never heavier than any
     other week; the week after it goes back.
     """
     count = len(waves)
@@ -477,6 +508,7 @@ def weekly_loads(
         why[unloaded, week] = _R["week.deload_sets"] if is_deload[week] else first.reason[unloaded]
     deload = is_deload.index(True)
     returning = first.reason == _R["load.layoff"]
+    waves = waves & (first.reason != _R["progress.hold.lifted_less"])
     moving = np.flatnonzero((waves | returning) & ~unloaded)
     if len(moving):
         part = _some(grid, moving)

@@ -15,6 +15,7 @@ LONGEST_SESSION_MINUTES: Final = 180
 RESTART_AFTER_WEEKS: Final = 3.0
 POOR_ADHERENCE: Final = 0.5
 JUDGED_DAYS: Final = 28
+BUILDING_WEEKS: Final = 3
 TIRED_DROP: Final = 0.97
 GENERAL: Final = GOALS.index(Goal.GENERAL_FITNESS)
 BEGINNER: Final = LEVELS.index(ExperienceLevel.BEGINNER)
@@ -100,10 +101,11 @@ def _last_training(inputs: PlanningInputs) -> NDArray[np.int32]:
 
 
 def _low_adherence(inputs: PlanningInputs, starts_on: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether fewer than half of the sessions of the last four weeks before the plan's start were done.
+    """Whether fewer than half of the building weeks' sessions of the last four weeks before the plan's start were done.
 
-    Judged only where a mesocycle ran that long. A day with any logged exercise is a session; the log holds the last few sessions
-    of each exercise, which is enough to tell who trains from who doesn't.
+    Judged only where a mesocycle ran that long, so that one of the weeks was its deload, which the log leaves out. A day with any
+    logged exercise is a session; the log holds the last few sessions of each exercise, which is enough to tell who trains from
+    who doesn't.
     """
     judged = (inputs.mesocycle_started_on > NO_DATE) & (inputs.mesocycle_started_on <= starts_on - JUDGED_DAYS)
     if not judged.any():
@@ -119,7 +121,7 @@ def _low_adherence(inputs: PlanningInputs, starts_on: NDArray[np.int32]) -> NDAr
         of_row = of_row | day_bits[:, place]
     of_user = np.bitwise_or.reduceat(np.append(of_row, np.uint32(0)), np.minimum(history.offsets[:-1], len(of_row)))
     done = np.where(np.diff(history.offsets) > 0, np.bitwise_count(of_user), 0)
-    return judged & (done < inputs.days_per_week * (JUDGED_DAYS // 7) * POOR_ADHERENCE)
+    return judged & (done < inputs.days_per_week * BUILDING_WEEKS * POOR_ADHERENCE)
 
 
 def _calendar(

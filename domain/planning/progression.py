@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from domain.planning import prescribed
+
 SMALLEST_STEP_SHARE: Final = 0.02
 LARGEST_STEP_SHARE: Final = 0.10
 """A rise is 2-10 % of the load (ACSM 2009), unless the equipment's smallest step is larger than that."""
@@ -51,7 +53,7 @@ def double_progression(
         rep_min=rep_min,
         rep_max=rep_max,
         misses_before=misses_before,
-        lifted_share=1.0 if prescribed_weight is None else weight / prescribed_weight,
+        lifted_share=prescribed.lifted_share(weight, np.nan if prescribed_weight is None else prescribed_weight),
     )
     code = int(decision)
     base = weight if prescribed_weight is None else min(weight, prescribed_weight) if code == LOAD_DOWN else weight
@@ -78,7 +80,7 @@ def decide_double(
     sets_done_, fewest, sets_ = np.asarray(sets_done), np.asarray(fewest_reps), np.asarray(sets)
     below = fewest < np.asarray(rep_min)
     misses = np.where(below, np.asarray(misses_before) + 1, 0).astype(np.int8)
-    lifted_less = np.asarray(lifted_share) < 0.995  # half a per cent: a load typed in the other unit is still the same load
+    lifted_less = prescribed.is_less(np.asarray(lifted_share, dtype=np.float32))
     up = (fewest >= np.asarray(rep_max)) & (sets_done_ >= sets_) & ~lifted_less
     decision = np.where(
         up,

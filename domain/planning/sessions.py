@@ -24,7 +24,7 @@ def history_of_sets(
     """Working sets, one entry each in any order, to a `History` for `user_keys` (ascending; sets of others are left out).
 
     `started_at` orders a user's workouts (any clock), the workout's key those that began together. Load 0 and repetitions 0 stand
-    for none, RPE NaN. What counts is in the docstring of `History`.
+    for none, RPE NaN. What counts is in the docstring of `History`; a log says nothing of prescriptions, so those are left empty.
     """
     place = np.searchsorted(user_keys, user_key)
     known = (
@@ -76,6 +76,9 @@ def history_of_sets(
         top_reps=matrix(np.minimum(most, 1000), np.int16, 0),
         fewest_reps=matrix(np.minimum(fewest, 1000), np.int16, 0),
         sets_at_top=matrix(np.minimum(count, 100), np.int16, 0),
+        working_sets=matrix(np.minimum(np.diff(np.append(first, len(order))), 100), np.int16, 0),
         rpe=matrix(np.where(ratings > 0, total / np.maximum(ratings, 1), np.nan), np.float32, np.nan),
         e1rm_kg=matrix(np.where(best > 0, best, np.nan), np.float32, np.nan),
+        prescribed_kg=np.full(len(row_first), np.nan, dtype=np.float32),
+        prescribed_sets=np.zeros(len(row_first), dtype=np.int16),
     )

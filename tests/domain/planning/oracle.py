@@ -84,15 +84,21 @@ def exercises(catalogue: Catalogue) -> list[Exercise]:
 
 @dataclass
 class Session:
-    """One session of an exercise as the log has it."""
+    """One session of an exercise as the log has it; what was prescribed is known of the newest one."""
 
     on: int
     load: float
     top: int
     fewest: int
     at_top: int
+    working: int
     rpe: float
     e1rm: float
+    prescribed: float = math.nan
+    prescribed_sets: int = 0
+
+    def lifted_less(self) -> bool:
+        return self.prescribed > 0 and self.load < self.prescribed * 0.995
 
 
 @dataclass
@@ -156,11 +162,22 @@ class User:
                 Session(
                     *(
                         getattr(history, name)[row, place].item()
-                        for name in ("session_on", "top_load_kg", "top_reps", "fewest_reps", "sets_at_top", "rpe", "e1rm_kg")
+                        for name in (
+                            "session_on",
+                            "top_load_kg",
+                            "top_reps",
+                            "fewest_reps",
+                            "sets_at_top",
+                            "working_sets",
+                            "rpe",
+                            "e1rm_kg",
+                        )
                     )
                 )
                 for place in range(history.session_on.shape[1])
             ]
+            rows[0].prescribed = history.prescribed_kg[row].item()
+            rows[0].prescribed_sets = history.prescribed_sets[row].item()
             log[key] = rows
             if rows[0].on <= today:
                 last = max(last, rows[0].on)
@@ -201,7 +218,7 @@ class User:
             started, phase = self.starts_on - 21, 3
         self.mesocycle_started_on, self.phase = started, phase
         done = {s.on for rows in log.values() for s in rows if 1 <= self.starts_on - s.on <= 28}
-        self.low_adherence = NO_DATE < judged_from <= self.starts_on - 28 and len(done) < get("days_per_week") * 4 * 0.5
+        self.low_adherence = NO_DATE < judged_from <= self.starts_on - 28 and len(done) < get("days_per_week") * 3 * 0.5
 
 
 def layoff_factor(weeks: float, age: float) -> float:
@@ -582,7 +599,7 @@ class Plan:
             * float(share_of_maximum(middle + reserve, 10))
         )
         load = self._floor(exercise, wanted)
-        if rows is not None and (progress := self._progress(slot, rows)) is not None:
+        if rows is not None and (progress := self._progress(slot, rows, load)) is not None:
             load, reason = progress
             wanted = load
         before_break = load
@@ -593,18 +610,21 @@ class Plan:
             reason = "load.lightest"
         return load, before_break, reason
 
-    def _progress(self, slot: Slot, rows: list[Session]) -> tuple[float, str] | None:
+    def _progress(self, slot: Slot, rows: list[Session], estimated: float) -> tuple[float, str] | None:
         user, exercise = self.user, slot.exercise
         last, before = rows[0], rows[1]
         sets = max(slot.by_phase[0], 1)
         near = slot.rep_min - 3 <= last.top <= slot.rep_max + 3 and last.at_top >= min(2, sets)
-        if not (0 < last.load <= 600 and near and user.reference - last.on <= 21):
+        if not (0 < last.load <= 600 and user.reference - last.on <= 21):
             return None
+        if not near:
+            most = self._floor(exercise, last.prescribed) if last.lifted_less() else math.inf
+            return (most, "progress.hold.lifted_less") if estimated > most + 1e-6 else None
         missed = last.fewest < slot.rep_min
         missed_before = before.load >= last.load * 0.995 and 0 < before.fewest < slot.rep_min
         newest = [s.e1rm for s in rows[:4]]
         stalled = all(e > 0 for e in newest) and max(newest[:3]) <= newest[3] * 1.005 and last.load >= rows[3].load * 0.995
-        if last.fewest >= slot.rep_max and last.at_top >= sets:
+        if last.fewest >= slot.rep_max and last.at_top >= (last.prescribed_sets or sets) and not last.lifted_less():
             after, reason = self._next(exercise, last.load), "progress.double.load_up"
             if 6 <= last.rpe < 8.5:
                 after = max(after, self._floor(exercise, last.load * (1 + min((8.5 - last.rpe) * 0.025, 0.10))))
@@ -615,13 +635,15 @@ class Plan:
         else:
             after = self._floor(exercise, last.load)
             reason = "progress.double.hold_missed" if missed else "progress.double.add_reps"
+            if last.lifted_less() and not missed:
+                reason = "progress.hold.lifted_less"
         for place in range(len(rows) - 1):
             later, earlier = rows[place], rows[place + 1]
             if NO_DATE in (later.on, earlier.on) or later.on - earlier.on <= 14 or user.reference - later.on >= 21:
                 continue
             factor = week_factor(layoff_factor((later.on - earlier.on) / 7, user.age), max((user.reference - later.on) // 7, 0))
             due = self._floor(exercise, min(earlier.load * factor, last.load * 1.1))
-            if due > after + 1e-6 and not missed:
+            if due > after + 1e-6 and not missed and not last.lifted_less():
                 after, reason = due, "progress.layoff_return"
             break
         return after, reason
@@ -629,6 +651,7 @@ class Plan:
     def _project(self, slot: Slot, load: float, before_break: float, reason: str) -> None:
         user, exercise = self.user, slot.exercise
         waves = slot.role == MAIN and user.goal in (Goal.STRENGTH, Goal.POWERLIFTING) and user.level is not ExperienceLevel.BEGINNER
+        waves = waves and reason != "progress.hold.lifted_less"
         returning = reason == "load.layoff"
         working = load
         for week, phase in enumerate(self.phases):

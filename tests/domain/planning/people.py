@@ -38,6 +38,11 @@ class Done:
     load: float
     reps: tuple[int, ...]
     rpe: float | None = None
+    more_sets: int = 0
+    """Working sets at other loads."""
+    prescribed: float = float("nan")
+    """What the plan asked for, kg and sets; read of the newest session only."""
+    prescribed_sets: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ class Person:
     equipment: tuple[str, ...] = GYM
     caution: tuple[str, ...] = ()
     avoid: tuple[str, ...] = ()
+    returning: tuple[str, ...] = ()
+    eased: int | None = None
+    """Days before today that the last limitation ended."""
     sex: str | None = "male"
     born: int = 1990
     body_weight: float = 80.0
@@ -94,6 +102,8 @@ def inputs_of(people: Sequence[Person], *, today: int = TODAY) -> PlanningInputs
         equipment=column([bits(p.equipment, EQUIPMENT) for p in people], np.uint32),
         limits_caution=column([bits(p.caution, AREAS) for p in people], np.uint16),
         limits_avoid=column([bits(p.avoid, AREAS) for p in people], np.uint16),
+        limits_returning=column([bits(p.returning, AREAS) for p in people], np.uint16),
+        limits_eased_on=column([NO_DATE if p.eased is None else today - p.eased for p in people], np.int32),
         sex=column([code(p.sex, SEXES) for p in people], np.int8),
         birth_year=column([p.born for p in people], np.int16),
         body_weight_kg=column([p.body_weight for p in people], np.float32),
@@ -118,6 +128,7 @@ def _history(people: Sequence[Person], today: int) -> History:
         "top_reps": np.zeros(shape, dtype=np.int16),
         "fewest_reps": np.zeros(shape, dtype=np.int16),
         "sets_at_top": np.zeros(shape, dtype=np.int16),
+        "working_sets": np.zeros(shape, dtype=np.int16),
         "rpe": np.full(shape, np.nan, dtype=np.float32),
         "e1rm_kg": np.full(shape, np.nan, dtype=np.float32),
     }
@@ -129,8 +140,11 @@ def _history(people: Sequence[Person], today: int) -> History:
             columns["top_reps"][row, place] = max(done.reps)
             columns["fewest_reps"][row, place] = min(done.reps)
             columns["sets_at_top"][row, place] = len(done.reps)
+            columns["working_sets"][row, place] = len(done.reps) + done.more_sets
             columns["rpe"][row, place] = rpe
             columns["e1rm_kg"][row, place] = np.float32(e1rm.from_set(done.load, max(done.reps), rpe))
+    columns["prescribed_kg"] = np.array([sessions[0].prescribed for _, sessions in rows], dtype=np.float32)
+    columns["prescribed_sets"] = np.array([sessions[0].prescribed_sets for _, sessions in rows], dtype=np.int16)
     offsets = np.concatenate([[0], np.cumsum([len(person.log) for person in people])]).astype(np.int64)
     return History(offsets=offsets, exercise_key=np.array([key for key, _ in rows], dtype=np.int32), **columns)
 
@@ -147,7 +161,9 @@ def sessions(draw: st.DrawFn) -> tuple[Done, ...]:
     for _ in range(count):
         reps = tuple(draw(st.lists(st.integers(1, 20), min_size=1, max_size=5)))
         rpe = draw(st.sampled_from([None, None, 6.0, 7.5, 8.0, 9.5]))
-        out.append(Done(days, max(load + draw(st.sampled_from([-5.0, -2.5, 0.0, 0.0, 2.5])), 0.0), reps, rpe))
+        lifted = max(load + draw(st.sampled_from([-5.0, -2.5, 0.0, 0.0, 2.5])), 0.0)
+        asked = draw(st.sampled_from([float("nan"), float("nan"), lifted, lifted * 1.05, lifted * 0.9, 0.0]))
+        out.append(Done(days, lifted, reps, rpe, draw(st.sampled_from([0, 0, 1, 4])), asked, draw(st.integers(0, 4))))
         days += draw(st.sampled_from([2, 3, 4, 7, 7, 14, 40, 300]))
     return tuple(out)
 
@@ -174,6 +190,8 @@ def drawn(draw: st.DrawFn) -> Person:
         ),
         caution=draw(areas),
         avoid=draw(st.one_of(st.just(()), areas)),
+        returning=draw(st.one_of(st.just(()), areas)),
+        eased=draw(st.sampled_from([None, 1, 8, 15, 27])),
         sex=draw(st.sampled_from([*SEXES, None])),
         born=draw(st.sampled_from([0, 1940, 1955, 1970, 1990, 2005, 2023])),
         body_weight=draw(st.sampled_from([float("nan"), 5.0, 45.0, 62.5, 80.0, 120.0])),

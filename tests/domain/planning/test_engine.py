@@ -107,7 +107,8 @@ def test_no_users_make_no_plans() -> None:
 
 def test_every_column_of_the_inputs_reaches_the_hash() -> None:
     bench = key_of("Bench Press (Barbell)")
-    person = Person(log={bench: (Done(3, 80, (8, 8, 8), 8.0), Done(6, 80, (8, 7, 7)))}, disliked=(5,), preferred=(9,))
+    log = {bench: (Done(3, 80, (8, 8, 8), 8.0, prescribed=80), Done(6, 80, (8, 7, 7)))}
+    person = Person(log=log, disliked=(5,), preferred=(9,))
     inputs = inputs_of([person])
     before = int(plan_batch(inputs, CATALOGUE).inputs_hash[0])
     for each in fields(inputs):
@@ -148,6 +149,35 @@ def test_all_sets_at_the_top_earn_a_step_and_one_set_short_does_not() -> None:
         batch = plan(Person(log={squat: (Done(3, 100, reps),)}))
         assert batch.load_kg[slot_of(batch, "Squat (Barbell)"), 0] == load
         assert code_of(batch, "Squat (Barbell)") == code
+
+
+def test_less_lifted_than_prescribed_never_raises_the_load() -> None:
+    """Liftosaur issue 345: all sets at the top of the range, but below the prescribed load."""
+    squat = key_of("Squat (Barbell)")
+    strong = Person(goal="strength", log={squat: (Done(3, 95, (6, 6, 6, 6), prescribed=100, prescribed_sets=4),)})
+    batch = plan(strong)
+    assert code_of(batch, "Squat (Barbell)") == "progress.hold.lifted_less"
+    assert (batch.load_kg[slot_of(batch, "Squat (Barbell)"), :3] == 95).all()
+    assert batch.numbers[slot_of(batch, "Squat (Barbell)")].tolist() == [4, 6, 95, 100]
+    as_asked = replace(strong, log={squat: (Done(3, 100, (6, 6, 6, 6), prescribed=100, prescribed_sets=4),)})
+    assert code_of(plan(as_asked), "Squat (Barbell)") == "progress.double.load_up"
+
+
+def test_an_estimate_from_another_range_stays_below_what_was_prescribed_and_not_lifted() -> None:
+    squat = key_of("Squat (Barbell)")
+    log = {squat: (Done(3, 60, (10, 10, 10), 9.0, prescribed=61, prescribed_sets=3),)}
+    free = plan(Person(goal="strength", log={squat: (replace(log[squat][0], prescribed=float("nan")),)}))
+    held = plan(Person(goal="strength", log=log))
+    assert free.load_kg[slot_of(free, "Squat (Barbell)"), 0] > 61 >= held.load_kg[slot_of(held, "Squat (Barbell)"), 0]
+    assert code_of(held, "Squat (Barbell)") == "progress.hold.lifted_less"
+
+
+def test_a_step_up_asks_for_the_sets_that_were_prescribed_not_for_those_of_the_next_plan() -> None:
+    squat = key_of("Squat (Barbell)")
+    two = plan(Person(log={squat: (Done(3, 100, (10, 10), prescribed=100, prescribed_sets=2),)}))
+    assert code_of(two, "Squat (Barbell)") == "progress.double.load_up"
+    four = plan(Person(log={squat: (Done(3, 100, (10, 10, 10), prescribed=100, prescribed_sets=4),)}))
+    assert code_of(four, "Squat (Barbell)") == "progress.double.add_reps"
 
 
 def test_two_misses_in_a_row_take_a_tenth_off() -> None:
@@ -218,6 +248,23 @@ def test_a_new_goal_starts_a_new_mesocycle() -> None:
     other = plan(Person(mesocycle_started=15, previous_goal="fat_loss"))
     assert (same.mesocycle_started_on[0], same.deload_week[0]) == (TODAY - 15, 1)
     assert (other.mesocycle_started_on[0], other.deload_week[0]) == (TODAY, 3)
+
+
+def test_the_deload_week_is_no_missed_week() -> None:
+    """The log leaves deload weeks out: seven of the twelve other sessions are more than half."""
+    squat = key_of("Squat (Barbell)")
+    bench = key_of("Bench Press (Barbell)")
+    person = Person(
+        days=4,
+        mesocycle_started=28,
+        previous_goal="hypertrophy",
+        log={
+            squat: tuple(Done(days, 80, (8, 8, 8)) for days in (8, 12, 15, 19)),
+            bench: tuple(Done(days, 60, (8, 8, 8)) for days in (10, 17, 22)),
+        },
+    )
+    codes = {reasons.BY_NUMBER[int(number)].code for number in plan(person).sets_reason}
+    assert "sets.adherence" not in codes
 
 
 def test_many_missed_sessions_make_the_next_plan_smaller() -> None:
