@@ -54,21 +54,19 @@ marked deprecated here and answers with a `Deprecation` header (RFC 9745) and a 
 
 
 class Application(FastAPI):
-    """FastAPI behind the fast lane and the guard."""
+    """FastAPI behind the guard; `fast_lane` is what api/server.py asks first."""
 
     settings: Settings
+    fast_lane: FastLane | None = None
 
     def protect(self, settings: Settings, verifier: Verifier, reader: PayloadReader) -> None:
         routes = [route for router in ROUTERS for route in router.routes]
         metrics: Metrics = self.state.metrics
         self._front: Any = metrics.around(Guard(super().__call__, settings, self.allowed_methods), routes)
-        if settings.fast_lane:
-            self.fast_lane = FastLane(
-                self._front, verifier, reader, FAST, header_bytes=settings.header_bytes, count=partial(metrics.add_many, "GET")
-            )
-            metrics.sources.append(self.fast_lane.hand_over)
-            self._front = self.fast_lane
         self._front = self.state.tracing.around(self._front, routes)
+        if settings.fast_lane and not self.state.tracing.is_on:  # a collector is told of every request, so all go the normal way
+            self.fast_lane = FastLane(verifier, reader, FAST, header_bytes=settings.header_bytes, count=partial(metrics.add_many, "GET"))
+            metrics.sources.append(self.fast_lane.hand_over)
 
     def openapi(self) -> dict[str, Any]:
         """The document, with the shape that every error has."""

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import asyncpg
 
@@ -58,6 +58,16 @@ Key = tuple[str, str]
 """(user_id, resource)"""
 
 
+class Reader(Protocol):
+    """Who waits for a payload: a future, or what behaves like one. `done()` says that nobody waits any more."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Representation, /) -> None: ...
+
+    def set_exception(self, exception: Problem, /) -> None: ...
+
+
 class Memory:
     """The representations served last, within a limit of bytes; the oldest leave first."""
 
@@ -95,7 +105,7 @@ class PayloadReader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pending: deque[tuple[Key, asyncio.Future[Representation]]] = deque()
+        self._pending: deque[tuple[Key, Reader]] = deque()
         self._idle: list[asyncio.Future[None]] = []
         self._waking = False
         self._connected = 0
@@ -129,16 +139,20 @@ class PayloadReader:
     def read(self, user_id: str, resource: str) -> "asyncio.Future[Representation]":
         """The user's payload as of now. The future raises Problem USER_NOT_FOUND, NOT_BUILT, UNAVAILABLE or OVERLOADED."""
         future: asyncio.Future[Representation] = asyncio.get_running_loop().create_future()
+        self.read_for(future, user_id, resource)
+        return future
+
+    def read_for(self, reader: Reader, user_id: str, resource: str) -> None:
+        """The same for anybody who takes a result or an exception as a future does."""
         if not self._connected:
-            future.set_exception(self._copy_of(self._reason or Problem(UNAVAILABLE)))
+            reader.set_exception(self._copy_of(self._reason or Problem(UNAVAILABLE)))
         elif len(self._pending) >= MOST_WAITING:
-            future.set_exception(Problem(OVERLOADED))
+            reader.set_exception(Problem(OVERLOADED))
         else:
-            self._pending.append(((user_id, resource), future))
+            self._pending.append(((user_id, resource), reader))
             if self._idle and not self._waking:
                 self._waking = True
                 self._idle.pop().set_result(None)
-        return future
 
     def unchanged(self, user_id: str, resource: str) -> Representation | None:
         """The representation served last, if the build that it came from was seen to be the current one within a second."""
@@ -199,7 +213,7 @@ class PayloadReader:
     def _copy_of(problem: Problem) -> Problem:
         return Problem(problem.kind, problem.detail, headers=problem.headers)  # one exception object per raise: tracebacks add up
 
-    async def _next_batch(self) -> list[tuple[Key, "asyncio.Future[Representation]"]]:
+    async def _next_batch(self) -> list[tuple[Key, Reader]]:
         pending = self._pending
         while not pending:
             wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -222,7 +236,7 @@ class PayloadReader:
             return batch
         return [pending.popleft() for _ in range(MOST_AT_ONCE)]
 
-    async def _answer(self, connection: Any, statement: Any, batch: list[tuple[Key, "asyncio.Future[Representation]"]]) -> None:
+    async def _answer(self, connection: Any, statement: Any, batch: list[tuple[Key, Reader]]) -> None:
         try:
             rows = await statement.fetch([key[0] for key, _ in batch], [key[1] for key, _ in batch])
             build_key = rows[0][0]

@@ -5,16 +5,20 @@ per second at all connections does that, at no cost per request.
 """
 
 import asyncio
-import functools
 import weakref
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
 from api.errors import BAD_REQUEST, HEAD_TOO_LARGE, MEDIA_TYPE, Problem
+from api.fast_lane import FastCycle
+from api.representation import Headers
 from api.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from api.app import Application
 
 LOOK_SECONDS: Final = 1.0
 HEAD_SECONDS: Final = 10.0
@@ -32,7 +36,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_body_since: float | None = None
         self._stuck_since: float | None = None
         self._head_bytes = 0
-        self.header_bytes, self.body_seconds = _limits()
+        application: Application = self.config.loaded_app
+        self.header_bytes, self.body_seconds = application.state.settings.header_bytes, application.state.settings.body_seconds
+        self._fast_lane = application.fast_lane
         _watch(self)
 
     def data_received(self, data: bytes) -> None:
@@ -47,12 +53,72 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._waits_since = None
         self._head_bytes = 0
+        if self._fast_lane is not None and self._is_common():
+            cycle = self._fast_lane.enter(self, self.url, self.headers)
+            if cycle is not None:
+                self.cycle = cycle  # type: ignore[assignment]
+                self._fast_lane.go(cycle)
+                return
         super().on_headers_complete()
         self._in_body_since = self.loop.time()
 
+    def _is_common(self) -> bool:
+        """A GET in HTTP/1.1 on a connection that stays and on which no other answer is under way."""
+        parser = self.parser
+        if parser.get_method() != b"GET" or not parser.should_keep_alive() or parser.get_http_version() != "1.1":
+            return False
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
+    def write_answer(self, cycle: FastCycle, status_line: bytes, headers: Headers, body: bytes) -> None:
+        """Answer a request that went on the fast lane."""
+        cycle.response_complete = True
+        transport = self.transport
+        if transport.is_closing():
+            return
+        lines = [status_line]
+        lines += [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
+        lines += [b"%b: %b\r\n" % pair for pair in headers]
+        if not cycle.keep_alive:  # the server is told to end
+            lines.append(b"connection: close\r\n")
+        lines += (b"\r\n", body)
+        transport.write(b"".join(lines))
+        if not cycle.keep_alive:
+            transport.close()
+        self.on_response_complete()
+
+    def go_the_normal_way(self, cycle: FastCycle) -> None:
+        """Start the application's task for a request that the fast lane could not answer."""
+        if self.transport.is_closing():
+            return
+        path, _, query = cycle.url.partition(b"?")
+        scope = cycle.scope
+        scope["method"] = "GET"
+        scope["raw_path"] = self.root_path.encode("ascii") + path
+        scope["path"] = self.root_path + path.decode("ascii")
+        scope["query_string"] = query
+        normal = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=cycle.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        normal.more_body = False
+        normal.message_event.set()
+        if self.cycle is cycle:  # else another request waits in the pipeline
+            self.cycle = normal
+        self._start_asgi_task(normal, self.app)
+
     def on_message_complete(self) -> None:
         self._in_body_since = None
-        super().on_message_complete()
+        if not isinstance(self.cycle, FastCycle):
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         self._stuck_since = self.loop.time()
@@ -103,18 +169,13 @@ def _look(loop: asyncio.AbstractEventLoop) -> None:
     loop.call_later(LOOK_SECONDS, _look, loop)
 
 
-@functools.cache
-def _limits() -> tuple[int, float]:
-    """(bytes of a head, seconds for a body): by the environment, because each worker is a process of its own."""
-    settings = load_settings()
-    return settings.header_bytes, settings.body_seconds
-
-
-def configuration(settings: Settings, *, host: str, port: int, workers: int = 1) -> uvicorn.Config:
-    """How uvicorn serves the API; application and protocol are named, not passed, so that each worker makes its own."""
+def configuration(
+    settings: Settings, *, host: str, port: int, workers: int = 1, application: "Application | None" = None
+) -> uvicorn.Config:
+    """How uvicorn serves the API; without an `application` each worker makes its own."""
     return uvicorn.Config(
-        "api.app:create_app",
-        factory=True,
+        application or "api.app:create_app",
+        factory=application is None,
         host=host,
         port=port,
         workers=workers,

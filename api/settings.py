@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     pool_wait_seconds: float = Field(0.5, gt=0)
     connect_seconds: float = Field(1.0, gt=0)
     query_seconds: float = Field(2.0, gt=0)
-    reader_connections: int = Field(1, ge=1, le=8, description="Connections for payloads; each carries many requests per query")
+    reader_connections: int = Field(2, ge=1, le=8, description="Connections for payloads: one query runs while the next batch gathers")
     pulse_seconds: float = Field(0.5, gt=0, description="How often the current build is asked for while no request does")
     stale_seconds: float = Field(900, ge=0, description="How long last known payloads are served while Postgres is gone")
     stale_bytes: int = Field(128 * 1024 * 1024, ge=0, description="Memory for them, per process")

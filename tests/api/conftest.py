@@ -1,7 +1,9 @@
 """A database whose marts dbt has built from a few real users, the application over it, and tokens for it."""
 
+import asyncio
 import datetime
 import random
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,8 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from api.app import create_app
+from api.server import configuration
 from api.settings import Settings
 from api.tokens import generate_key_pair, issue_token
 from database.connection import Role
@@ -90,3 +94,23 @@ async def serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     async with application.router.lifespan_context(application), httpx.AsyncClient(transport=transport, base_url="http://api") as client:
         client.application = application  # type: ignore[attr-defined]
         yield client
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application behind its own server on a port, as in production: only so is there a fast lane."""
+    application = create_app(settings)
+    server = uvicorn.Server(configuration(settings, host="127.0.0.1", port=0, application=application))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not running.done():
+            await asyncio.sleep(0.01)
+        try:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            async with httpx.AsyncClient(base_url=address, timeout=30) as client:
+                client.application = application  # type: ignore[attr-defined]
+                yield client
+        finally:
+            server.should_exit = True
+            await running

@@ -6,8 +6,8 @@ import datetime
 import pytest
 
 from api.app import FAST
-from api.fast_lane import FastLane, reachable
-from tests.api.conftest import Keys, serving, settings_for
+from api.fast_lane import reachable
+from tests.api.conftest import Keys, listening, settings_for
 
 OF_THE_MOMENT = ("x-request-id", "server-timing", "date")
 
@@ -18,18 +18,17 @@ def both(database, keys: Keys, requests, **settings):
     async def run():
         results = []
         async with (
-            serving(settings_for(database, keys, **settings)) as fast,
-            serving(settings_for(database, keys, fast_lane=False, **settings)) as normal,
+            listening(settings_for(database, keys, **settings)) as fast,
+            listening(settings_for(database, keys, fast_lane=False, **settings)) as normal,
         ):
-            lane: FastLane = fast.application.fast_lane
             handed_on: list[str] = []
-            application = lane._application
+            front = fast.application._front
 
             async def count(scope, receive, send):
                 handed_on.append(scope["path"])
-                await application(scope, receive, send)
+                await front(scope, receive, send)
 
-            lane._application = count
+            fast.application._front = count
             for method, path, headers in requests:
                 for _ in range(2):
                     handed_on.clear()
@@ -120,7 +119,7 @@ def test_whatever_is_special_gets_the_same_answer_from_both(built_template, keys
 
 def test_conditional_requests_get_304_from_both_until_a_build_changes_the_answer(built, keys) -> None:
     async def run():
-        async with serving(settings_for(built, keys)) as fast, serving(settings_for(built, keys, fast_lane=False)) as normal:
+        async with listening(settings_for(built, keys)) as fast, listening(settings_for(built, keys, fast_lane=False)) as normal:
             header = keys.header()
             first = [await client.get("/api/v1/summary/lifter", headers=header) for client in (fast, normal, fast)]
             assert len({response.headers["etag"] for response in first}) == 1
@@ -159,7 +158,7 @@ def test_equal_etags_mean_equal_bytes(built_template, keys, fast_lane) -> None:
     """A strong ETag, per encoding: the compressed answer has another one than the plain answer."""
 
     async def run():
-        async with serving(settings_for(built_template, keys, fast_lane=fast_lane)) as client:
+        async with listening(settings_for(built_template, keys, fast_lane=fast_lane)) as client:
             header = keys.header()
             return [
                 await client.get("/api/v1/records/lifter", headers=header | {"Accept-Encoding": coding})

@@ -18,7 +18,7 @@ from database.bootstrap import bootstrap
 from database.connection import Role, connect
 from database.migrate import migrate
 from stack.embedded_postgres import EmbeddedPostgres
-from tests.api.conftest import Keys, serving, settings_for
+from tests.api.conftest import Keys, listening, serving, settings_for
 from tests.api.running import serving_process
 from tests.conftest import FAST_SETTINGS, PASSWORDS, Database
 
@@ -88,7 +88,7 @@ def test_without_postgres_last_known_answers_are_served_and_writes_refused_until
     server, database = cluster
 
     async def run():
-        async with serving(settings_for(database, keys, stale_seconds=3, fast_lane=fast_lane)) as client:
+        async with listening(settings_for(database, keys, stale_seconds=3, fast_lane=fast_lane)) as client:
             header = keys.header("backend", "service")
             known = await ask(client, header)
             assert known.status_code == 200
@@ -131,7 +131,7 @@ def test_a_frozen_postgres_does_not_freeze_the_api(cluster, keys: Keys, fast_lan
     server, database = cluster
 
     async def run():
-        async with serving(settings_for(database, keys, query_seconds=0.5, connect_seconds=0.5, fast_lane=fast_lane)) as client:
+        async with listening(settings_for(database, keys, query_seconds=0.5, connect_seconds=0.5, fast_lane=fast_lane)) as client:
             header = keys.header("backend", "service")
             for user in range(1, USERS + 1):
                 assert (await ask(client, header, user)).status_code == 200
