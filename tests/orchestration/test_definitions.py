@@ -42,6 +42,7 @@ def test_the_three_views_of_the_promise_are_there(specs: list[dg.AssetSpec]) -> 
 def test_schedules_and_sensors_run_by_default(definitions: dg.Definitions) -> None:
     schedules = {schedule.name: (schedule.cron_schedule, schedule.default_status) for schedule in definitions.schedules or []}
     assert schedules == {
+        "housekeeping_schedule": ("30 4 * * *", dg.DefaultScheduleStatus.RUNNING),
         "marts_schedule": ("* * * * *", dg.DefaultScheduleStatus.RUNNING),
         "plans_schedule": ("0 3 * * *", dg.DefaultScheduleStatus.RUNNING),
     }
