@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
@@ -20,6 +20,7 @@ from api.errors import NOT_BUILT, OVERLOADED, UNAVAILABLE, USER_NOT_FOUND, Probl
 from api.postgres import LOST, open_connection
 from api.representation import Representation, represent
 from api.settings import Settings
+from database.erasure import ERASED
 from database.marts import READ_BUILD, READ_MANY
 
 log = logging.getLogger("mesocycle.api")
@@ -73,7 +74,7 @@ class Memory:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._items: dict[Key, Representation] = {}
+        self._items: OrderedDict[Key, Representation] = OrderedDict()  # a dict finds its oldest item the slower the more have left
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -84,20 +85,25 @@ class Memory:
 
     def put(self, key: Key, item: Representation) -> None:
         items = self._items
-        previous = items.pop(key, None)
+        previous = items.get(key)
         items[key] = item
         if previous is not None:
+            items.move_to_end(key)
             self.bytes += len(item.body) - len(previous.body)
         else:
             self.bytes += len(item.body) + OVERHEAD_BYTES
         while self.bytes > self._limit:
-            oldest = next(iter(self._items))
-            self.bytes -= len(self._items.pop(oldest).body) + OVERHEAD_BYTES
+            _, oldest = items.popitem(last=False)
+            self.bytes -= len(oldest.body) + OVERHEAD_BYTES
 
     def forget(self, key: Key) -> None:
         previous = self._items.pop(key, None)
         if previous is not None:
             self.bytes -= len(previous.body) + OVERHEAD_BYTES
+
+    def forget_user(self, user_id: str) -> None:
+        for key in [key for key in self._items if key[0] == user_id]:
+            self.forget(key)
 
 
 class PayloadReader:
@@ -115,6 +121,8 @@ class PayloadReader:
         self.memory = Memory(settings.stale_bytes)
         self.build: Build | None = None
         self.confirmed_at = float("-inf")
+        self._trusted_since = float("-inf")
+        """What was read before may be of somebody who was erased meanwhile."""
 
     async def start(self) -> None:
         """Begin to connect; waits a moment for the first connection, but doesn't need it."""
@@ -157,7 +165,7 @@ class PayloadReader:
     def unchanged(self, user_id: str, resource: str) -> Representation | None:
         """The representation served last, if the build that it came from was seen to be the current one within a second."""
         known = self.memory.get((user_id, resource))
-        if known is None or self.build is None or known.build_key != self.build.key:
+        if known is None or self.build is None or known.build_key != self.build.key or known.read_at < self._trusted_since:
             return None
         return known if time.monotonic() - self.confirmed_at < CONFIRMED_SECONDS else None
 
@@ -175,6 +183,9 @@ class PayloadReader:
             try:
                 connection = await open_connection(self._settings, plan_cache_mode="force_generic_plan", default_transaction_read_only="on")
                 statement = await connection.prepare(READ_MANY)
+                await connection.add_listener(ERASED, self._forget_erased)
+                if not self._connected:  # nobody has listened until now
+                    self._trusted_since = time.monotonic()
                 self._connected += 1
                 self._reason = None
                 try:
@@ -197,6 +208,10 @@ class PayloadReader:
                 if connection is not None:
                     connection.terminate()
             await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _forget_erased(self, _connection: Any, _pid: int, _channel: str, user_id: str) -> None:
+        self.memory.forget_user(user_id)
+        self._trusted_since = time.monotonic()  # a batch that is under way may have seen the user
 
     def _break(self, reason: Problem) -> None:
         if not self._connected:
@@ -237,6 +252,7 @@ class PayloadReader:
         return [pending.popleft() for _ in range(MOST_AT_ONCE)]
 
     async def _answer(self, connection: Any, statement: Any, batch: list[tuple[Key, Reader]]) -> None:
+        asked_at = time.monotonic()
         try:
             rows = await statement.fetch([key[0] for key, _ in batch], [key[1] for key, _ in batch])
             build_key = rows[0][0]
@@ -247,10 +263,10 @@ class PayloadReader:
                 if not future.done():
                     future.set_exception(self._copy_of(problem))
             raise
-        now = time.monotonic()
-        self.confirmed_at = now
+        self.confirmed_at = asked_at
         self.build = build
         memory = self.memory
+        is_kept = asked_at >= self._trusted_since
         for (key, future), (_, user_key, payload, payload_hash) in zip(batch, rows, strict=True):
             if future.done():
                 continue  # its client has gone
@@ -260,8 +276,9 @@ class PayloadReader:
             elif build is None:
                 future.set_exception(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
             else:
-                found = represent(key[0], key[1], payload, payload_hash, build, now)
-                memory.put(key, found)
+                found = represent(key[0], key[1], payload, payload_hash, build, asked_at)
+                if is_kept:
+                    memory.put(key, found)
                 future.set_result(found)
 
     async def _learn(self, connection: Any, build_key: int | None) -> Build | None:

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     reader_connections: int = Field(2, ge=1, le=8, description="Connections for payloads: one query runs while the next batch gathers")
     pulse_seconds: float = Field(0.5, gt=0, description="How often the current build is asked for while no request does")
     stale_seconds: float = Field(900, ge=0, description="How long last known payloads are served while Postgres is gone")
-    stale_bytes: int = Field(128 * 1024 * 1024, ge=0, description="Memory for them, per process")
+    stale_bytes: int = Field(32 * 1024 * 1024, ge=0, description="Memory for them, per process: some 24,000 summaries")
 
     body_bytes: int = Field(1024 * 1024, ge=1024, description="Largest request body")
     header_bytes: int = Field(32 * 1024, ge=1024, description="Largest request head")

@@ -9,6 +9,8 @@ from psycopg.types.json import Jsonb
 
 from database.connection import connect
 
+ERASED = "mesocycle_erased"
+"""The channel on which an erasure names its user, so that no process remembers an answer about them."""
 DERIVED = ("staging", "intermediate", "marts")
 SCHEMAS = ("app", "plans", "ops", "staging", "intermediate", "marts")
 KEPT = {"app.erasures", "app.user_deletions", "app.workout_deletions", "staging.changes"}
@@ -81,6 +83,7 @@ def _forget(connection: psycopg.Connection, user_id: str) -> dict[str, int]:
         if left:
             raise ErasureIncomplete(f"Nothing was removed, because rows would have stayed in {', '.join(sorted(left))}.")
     _keep_proof(connection, user_id, user_key, removed)
+    connection.execute("select pg_notify(%s, %s)", [ERASED, user_id])  # delivered with the commit
     return removed
 
 

@@ -110,6 +110,7 @@ async def listening(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             async with httpx.AsyncClient(base_url=address, timeout=30) as client:
                 client.application = application  # type: ignore[attr-defined]
+                client.server = server  # type: ignore[attr-defined]
                 yield client
         finally:
             server.should_exit = True

@@ -7,6 +7,7 @@ import pytest
 
 from api.app import FAST
 from api.fast_lane import reachable
+from database.erasure import forget
 from tests.api.conftest import Keys, listening, settings_for
 
 OF_THE_MOMENT = ("x-request-id", "server-timing", "date")
@@ -172,3 +173,78 @@ def test_equal_etags_mean_equal_bytes(built_template, keys, fast_lane) -> None:
     assert compressed.json() == plain.json()
     assert int(compressed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
     assert all(response.headers["vary"] == "accept-encoding" for response in (compressed, plain))
+
+
+@pytest.mark.parametrize("fast_lane", [True, False])
+def test_an_erased_user_is_unknown_at_once_also_to_who_kept_the_answer(built, keys, fast_lane) -> None:
+    async def run():
+        async with listening(settings_for(built, keys, fast_lane=fast_lane)) as client:
+            header = keys.header()
+            first = [await client.get("/api/v1/summary/lifter", headers=header) for _ in range(2)][-1]
+            header["If-None-Match"] = first.headers["etag"]
+            same = await client.get("/api/v1/summary/lifter", headers=header)
+            await asyncio.to_thread(forget, built.url, "lifter")
+            await asyncio.sleep(0.05)
+            remembered = [key for key in client.application.state.reader.memory._items if key[0] == "lifter"]
+            return same, await client.get("/api/v1/summary/lifter", headers=header), remembered
+
+    same, gone, remembered = asyncio.run(run())
+    assert same.status_code == 304
+    assert gone.status_code == 404
+    assert gone.json()["type"] == "urn:mesocycle:problem:user-not-found"
+    assert remembered == []
+
+
+def test_requests_that_come_in_one_piece_are_answered_in_their_order(built_template, keys) -> None:
+    """Pipelined, mixed: the fast lane, a route, a token that was never seen, an unknown user, and a last one that closes."""
+
+    async def run():
+        async with listening(settings_for(built_template, keys)) as client:
+            token = keys.header("backend", "service")["Authorization"]
+            stranger = keys.header("stranger")["Authorization"]
+            await client.get("/api/v1/summary/lifter", headers={"Authorization": token})
+            wanted = [
+                ("/api/v1/summary/lifter?range=7d", token, ""),
+                ("/api/v1/summary/nobody?range=7d", token, ""),
+                ("/healthz", token, ""),
+                ("/api/v1/summary/beginner?range=90d", token, ""),
+                ("/api/v1/summary/lifter?range=90d", stranger, ""),
+                ("/api/v1/summary/idle?range=all", token, "Connection: close\r\n"),
+            ]
+            text = "".join(f"GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: {one}\r\n{more}\r\n" for path, one, more in wanted)
+            reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+            writer.write(text.encode())
+            received = await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            return received
+
+    received = asyncio.run(run())
+    parts = received.split(b"HTTP/1.1 ")[1:]
+    assert [int(part[:3]) for part in parts] == [200, 404, 200, 200, 403, 200]
+    assert b'"userId":"lifter"' in parts[0]
+    assert b'"range":"7d"' in parts[0]
+    assert b'"userId":"beginner"' in parts[3]
+    assert b'"userId":"idle"' in parts[5]
+    assert b"\r\nconnection: close\r\n" in parts[5]
+
+
+def test_a_server_that_is_told_to_end_lets_the_answers_of_the_fast_lane_out_first(built, keys) -> None:
+    async def run():
+        async with listening(settings_for(built, keys)) as client:
+            token = keys.header("backend", "service")["Authorization"]
+            await client.get("/api/v1/summary/lifter", headers={"Authorization": token})
+            with built.connect() as connection, connection.transaction():
+                connection.execute("lock table marts.user_payloads in access exclusive mode")
+                reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+                writer.write(f"GET /api/v1/summary/lifter HTTP/1.1\r\nHost: api\r\nAuthorization: {token}\r\n\r\n".encode())
+                await asyncio.sleep(0.2)
+                client.server.should_exit = True
+                await asyncio.sleep(0.3)
+            received = await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            return received
+
+    received = asyncio.run(run())
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert b"\r\nconnection: close\r\n" in received
+    assert received.endswith(b"}")
