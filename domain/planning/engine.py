@@ -1,5 +1,6 @@
 """The engine: gathers what the rules say into four-week plans, for all users at once."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -50,20 +51,18 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
     inputs = replace(inputs, equipment=inputs.equipment & np.uint32((1 << len(EQUIPMENT)) - 1))
     clean = Profiles.of(inputs)
     inputs = replace(inputs, history=forget(inputs.history, clean.reference))
-    group = clean.days.astype(np.int16) * WEEKS + clean.phase
-    order = np.argsort(group, kind="stable")
-    is_sorted = bool((order == np.arange(len(order))).all())
+    is_sorted = bool((clean.days[1:] >= clean.days[:-1]).all())
+    order = np.argsort(clean.days, kind="stable")
     arranged, clean = (inputs, clean) if is_sorted else (inputs.take(order), clean.take(order))
     kind, pool = _kinds(arranged, clean, table)
     parts: list[dict[str, NDArray]] = []
-    bounds = np.searchsorted(group[order], np.arange(WEEKS, 7 * WEEKS + 1))
+    bounds = np.searchsorted(clean.days, np.arange(1, 8))
     for days in range(1, 7):
-        for phase in range(WEEKS):
-            first, last = (int(bound) for bound in bounds[(days - 1) * WEEKS + phase :][:2])
-            for start in range(first, last, CHUNK):
-                stop = min(start + CHUNK, last)
-                chunk = arranged.of_users(start, stop), clean.of_users(start, stop), kind[start:stop]
-                parts.append(_plan_chunk(*chunk, pool, days, phase, catalogue, table))
+        first, last = int(bounds[days - 1]), int(bounds[days])
+        for start in range(first, last, CHUNK):
+            stop = min(start + CHUNK, last)
+            chunk = arranged.of_users(start, stop), clean.of_users(start, stop), kind[start:stop]
+            parts.append(_plan_chunk(*chunk, pool, days, catalogue, table))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else _no_columns()
     sessions, slots = columns.pop("session_count"), columns.pop("slot_count")
     batch = PlanBatch(
@@ -94,7 +93,7 @@ def _tables() -> dict[str, Any]:
         "rep_min": rep_min,
         "rep_max": rep_max,
         "rest": rest,
-        "reserve": schemes.reserve_table(),
+        "reserve_of_weeks": schemes.reserve_table()[:, (np.arange(WEEKS)[:, None] + np.arange(WEEKS)) % WEEKS],
         "bounds": volume.pack(bounds.astype(np.uint8)),
         "weekdays": splits.weekday_table(),
     }
@@ -111,11 +110,10 @@ def _plan_chunk(
     kind: NDArray[np.intp],
     pool: Candidates,
     days: int,
-    phase: int,
     catalogue: Catalogue,
     table: Movements,
 ) -> dict[str, NDArray]:
-    """Columns of the plans of users who all train on `days` days and are in the same week of their mesocycle."""
+    """Columns of the plans of users who all train on `days` days."""
     users, empty, tables = len(inputs), len(table), _tables()
     history = inputs.history
     owner = np.repeat(np.arange(users, dtype=np.int64), np.diff(history.offsets))
@@ -166,17 +164,19 @@ def _plan_chunk(
     taken = np.flatnonzero(held)
     user = taken // (days * row.shape[1])
 
-    def flat(values: NDArray) -> NDArray:
-        return values.transpose(2, 0, 1).reshape(-1)[taken]
+    place = (taken - user * (days * row.shape[1])) * users + user
 
-    phases = [(phase + week) % WEEKS for week in range(WEEKS)]
+    def flat(values: NDArray) -> NDArray:
+        return values.ravel()[place]
+
+    phase = clean.phase[user]
     base = np.stack([flat(by_phase[number]) for number in range(WEEKS)], axis=1)
     row, role, rep_min, rep_max = flat(row), flat(role), flat(rep_min), flat(rep_max)
     careful = ((table.caution[row] & clean.caution[user]) != 0).astype(np.int8)
     back = layoff.extra_reserve(clean.weeks_off)[user]
-    planned_reserve = tables["reserve"][clean.experience][user]
-    begin = 0 if phase == 3 else phase
-    first_reserve = np.minimum(planned_reserve[:, begin] + careful + back, MOST_RESERVE).astype(np.int8)
+    planned_reserve = tables["reserve_of_weeks"][clean.experience, clean.phase][user]
+    building = planned_reserve[np.arange(len(user)), np.where(phase == 3, 1, 0)]
+    first_reserve = np.minimum(building + careful + back, MOST_RESERVE).astype(np.int8)
     lists = loads.LoadLists.of(inputs.inventories)
     slots_of = loads.Slots(user=user, row=row, sets=base[:, 0], rep_min=rep_min, rep_max=rep_max, reserve=first_reserve)
     person = _people(inputs, clean)
@@ -184,16 +184,18 @@ def _plan_chunk(
     log = loads.Log.of(history, history_row, owner, person, estimates, table)
     first = loads.first_load(slots_of, person, log, grid, lists, table)
     waves = (role == MAIN) & (_WAVES[clean.goal] & (clean.experience != BEGINNER))[user]
-    weekly, why = loads.weekly_loads(first, waves, phases, clean.weeks_off[user], clean.age[user], grid, lists)
+    weekly, why = loads.weekly_loads(first, waves, phase, clean.weeks_off[user], clean.age[user], grid, lists)
 
     # Weeks of the mesocycle in the order of the plan
-    reserve = np.empty((len(user), WEEKS), dtype=np.int8)
-    most = np.zeros(len(user), dtype=np.int8)
-    for w, number in enumerate(phases):
-        ease = careful + (first.guess + back if w == 0 else (back > 1) * np.int8(w == 1))
-        reserve[:, w] = np.minimum(planned_reserve[:, number] + ease, MOST_RESERVE)
-        most = most if number == 3 else np.maximum(most, reserve[:, w])
-    reserve[:, phases.index(3)] = np.where(most == MOST_RESERVE, MOST_RESERVE + 1, schemes.DELOAD_RESERVE)
+    ease = np.zeros((len(user), WEEKS), dtype=np.int8)
+    ease += careful[:, None]
+    ease[:, 0] += first.guess + back
+    ease[:, 1] += back > 1
+    reserve = np.minimum(planned_reserve + ease, np.int8(MOST_RESERVE))
+    deload = (3 - phase).astype(np.intp)
+    slots_in_order = np.arange(len(user))
+    reserve[slots_in_order, deload] = 0
+    reserve[slots_in_order, deload] = np.where(reserve.max(axis=1) == MOST_RESERVE, MOST_RESERVE + 1, schemes.DELOAD_RESERVE)
 
     slots_of_session = held.sum(axis=2)
     sessions_taken = np.flatnonzero(slots_of_session)
@@ -201,7 +203,8 @@ def _plan_chunk(
         tables["weekdays"][days - 1, clean.weekday_mask, :days] - ((clean.starts_on + 3) % 7)[:, None]
     ) % 7  # 1970 began on a Thursday
     offset = np.sort(offset, axis=1).astype(np.int8)
-    weekly_minutes = np.stack([minutes[number].T for number in phases], axis=2)
+    weeks = (clean.phase[:, None] + np.arange(WEEKS)) % WEEKS
+    weekly_minutes = minutes.transpose(2, 1, 0)[np.arange(users)[:, None, None], np.arange(days)[None, :, None], weeks[:, None, :]]
     derived = (clean.starts_on, clean.mesocycle_started_on, clean.phase, clean.low_adherence)
     return {
         "user_key": inputs.user_key.astype(np.int64),
@@ -212,7 +215,7 @@ def _plan_chunk(
         "split": split,
         "starts_on": clean.starts_on,
         "mesocycle_started_on": clean.mesocycle_started_on,
-        "deload_week": np.full(users, phases.index(3), dtype=np.int8),
+        "deload_week": (3 - clean.phase).astype(np.int8),
         "session_count": (slots_of_session > 0).sum(axis=1),
         "slot_count": slots_of_session.sum(axis=1),
         "session_day": offset.ravel()[sessions_taken],
@@ -227,7 +230,7 @@ def _plan_chunk(
         "exercise_reason": flat(choice.reason),
         "sets_reason": flat(reason_of_sets),
         "numbers": first.numbers,
-        "sets": base[:, phases],
+        "sets": np.take_along_axis(base, weeks[user], axis=1),
         "load_kg": weekly,
         "reserve": reserve,
         "load_reason": why,
@@ -263,34 +266,81 @@ START_CLASSES: Final = 8
 """Users are classed by what they could start with, to keep the kinds of users few; a class counts by its middle."""
 
 
+_WIDTHS: Final = {"equipment": 20, "caution": 9, "avoid": 9, "goal": 3, "experience": 2, "sex": 2, "start_class": 3}
+"""Bits of each part of a kind's code, the first part highest."""
+MOST_KINDS_KEPT: Final = 16_384
+"""Kinds that a process remembers: about 30 MB. Populations have a few thousand."""
+
+
 def _kinds(inputs: PlanningInputs, clean: Profiles, table: Movements) -> tuple[NDArray[np.intp], Candidates]:
     """Each user's kind (goal, experience, equipment, limitations, sex, class of starting strength), and the kinds' best exercises."""
     start = loads.cold_start_kg(_people(inputs, clean))
     start_class = np.clip(start / np.float32(START_CLASS_KG), 0, START_CLASSES - 1).astype(np.uint64)
     parts = (clean.equipment, clean.caution, clean.avoid, clean.goal, clean.experience, clean.sex + 1, start_class)
     code = np.zeros(len(start), dtype=np.uint64)
-    for part, width in zip(parts, (20, 9, 9, 3, 2, 2, 3), strict=True):
+    for part, width in zip(parts, _WIDTHS.values(), strict=True):
         code = (code << np.uint64(width)) | (part.astype(np.uint64) & np.uint64((1 << width) - 1))
-    order = np.argsort(code)
-    ordered = code[order]
-    is_first = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
-    kind = np.empty(len(order), dtype=np.intp)
-    kind[order] = np.cumsum(is_first) - 1
-    kinds = ordered[is_first]
+    return _known_kinds(table).columns_of(code)
+
+
+class _KnownKinds:
+    """The best exercises of the kinds of users that were met so far: ranking them is the same work for every user of a kind."""
+
+    def __init__(self, table: Movements) -> None:
+        self.table = table
+        self.known: tuple[NDArray[np.uint64], NDArray[np.intp], Candidates] | None = None
+        """Codes ascending, the column of each, and the columns; replaced as a whole, so that threads may read."""
+
+    def columns_of(self, code: NDArray[np.uint64]) -> tuple[NDArray[np.intp], Candidates]:
+        """The column of each code, and the columns."""
+        known = self.known
+        if known is not None:
+            place = np.searchsorted(known[0], code)
+            place[place == len(known[0])] = 0
+            missing = code[known[0][place] != code]
+            if not len(missing):
+                return known[1][place], known[2]
+            new = np.unique(missing)
+            if len(known[0]) + len(new) > MOST_KINDS_KEPT:
+                known, new = None, np.unique(code)
+        else:
+            new = np.unique(code)
+        found = _candidates(new, self.table)
+        if known is None:
+            self.known = new, np.arange(len(new), dtype=np.intp), found
+        else:
+            codes = np.concatenate([known[0], new])
+            column = np.concatenate([known[1], np.arange(len(known[0]), len(codes))])
+            order = np.argsort(codes)
+            self.known = codes[order], column[order], _joined([known[2], found])
+        codes, column, pool = self.known
+        return column[np.searchsorted(codes, code)], pool
+
+
+@lru_cache(maxsize=4)
+def _known_kinds(table: Movements) -> _KnownKinds:
+    return _KnownKinds(table)
+
+
+def _candidates(codes: NDArray[np.uint64], table: Movements) -> Candidates:
+    """The best exercises of the kinds with these codes."""
     columns: dict[str, NDArray] = {}
-    names = ("equipment", "caution", "avoid", "goal", "experience", "sex", "start_class")
     types = (np.uint32, np.uint16, np.uint16, np.int8, np.int8, np.int8, np.int8)
-    for name, dtype, width in zip(reversed(names), reversed(types), (3, 2, 2, 3, 9, 9, 20), strict=True):
-        columns[name] = (kinds & np.uint64((1 << width) - 1)).astype(dtype)
-        kinds = kinds >> np.uint64(width)
+    for (name, width), dtype in zip(reversed(_WIDTHS.items()), reversed(types), strict=True):
+        columns[name] = (codes & np.uint64((1 << width) - 1)).astype(dtype)
+        codes = codes >> np.uint64(width)
     columns["sex"] -= np.int8(1)
     columns["start_kg"] = (columns.pop("start_class") + np.float32(0.5)).astype(np.float32) * np.float32(START_CLASS_KG)
-    blocks = [
-        candidates(table, **{name: column[start : start + KINDS_TOGETHER] for name, column in columns.items()})
-        for start in range(0, max(len(columns["goal"]), 1), KINDS_TOGETHER)
-    ]
-    joined = {f.name: np.concatenate([getattr(block, f.name) for block in blocks], axis=-1) for f in fields(Candidates)}
-    return kind, Candidates(**joined)
+    return _joined(
+        [
+            candidates(table, **{name: column[start : start + KINDS_TOGETHER] for name, column in columns.items()})
+            for start in range(0, max(len(codes), 1), KINDS_TOGETHER)
+        ]
+    )
+
+
+def _joined(blocks: Sequence[Candidates]) -> Candidates:
+    return Candidates(**{f.name: np.concatenate([getattr(block, f.name) for block in blocks], axis=-1) for f in fields(Candidates)})
 
 
 def _sets_by_phase(week: allocation.Week, clean: Profiles, bounds: NDArray[np.uint64], table: Movements) -> NDArray[np.int8]:

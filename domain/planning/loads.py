@@ -1,6 +1,5 @@
 """The load of each slot in each week, and why: from the log, from a related exercise, or from nothing but a body weight."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -486,49 +485,53 @@ def _stalled(history: History) -> NDArray[np.bool_]:
 def weekly_loads(
     first: FirstLoads,
     waves: NDArray[np.bool_],
-    phases: Sequence[int],
+    phase: NDArray[np.int8],
     weeks_off: NDArray[np.float32],
     age: NDArray[np.float32],
     grid: Grid,
     lists: LoadLists,
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """(slots, 4) loads and reasons of four weeks from the first week's; `phases` of the four weeks, the rest per slot.
+    """(slots, 4) loads and reasons of four weeks from the first week's; `phase` of the first week, like the rest per slot.
 
-    `waves`: whether the load rises weekly, by one to a few steps, 2-10 %; not where less was lifted than prescribed. A deload takes a tenth off and is never heavier than any
-    other week; the week after it goes back.
+    `waves`: whether the load rises weekly, by one to a few steps, 2-10 %; not where less was lifted than prescribed. A deload
+    takes a tenth off and is never heavier than any other week; the week after it goes back.
     """
     count = len(waves)
-    is_deload = [phase == 3 for phase in phases]
-    out, why = np.empty((count, 4), dtype=np.float32), np.empty((count, 4), dtype=np.int8)
-    unloaded = np.isnan(first.load)
-    for week in range(4):
-        code = _R["week.deload"] if is_deload[week] else _R["week.after_deload"] if is_deload[week - 1] else _R["week.hold"]
-        out[:, week] = first.load
-        why[:, week] = first.reason if week == 0 and not is_deload[0] else code
-        why[unloaded, week] = _R["week.deload_sets"] if is_deload[week] else first.reason[unloaded]
-    deload = is_deload.index(True)
+    deload = (3 - phase).astype(np.intp)
+    unloaded = np.flatnonzero(np.isnan(first.load))
+    out = np.repeat(first.load, 4).reshape(count, 4)
+    why = _WEEK_REASONS[phase]
+    why[:, 0] = np.where(deload == 0, why[:, 0], first.reason)
+    why[unloaded] = first.reason[unloaded, None]
+    why[unloaded, deload[unloaded]] = _R["week.deload_sets"]
     returning = first.reason == _R["load.layoff"]
-    waves = waves & (first.reason != _R["progress.hold.lifted_less"])
-    moving = np.flatnonzero((waves | returning) & ~unloaded)
+    rises_at_all = waves & (first.reason != _R["progress.hold.lifted_less"]) & ~returning & ~np.isnan(first.load)
+    moving = np.flatnonzero(rises_at_all | returning)
     if len(moving):
         part = _some(grid, moving)
-        working, rises, comes_back = first.load[moving], waves[moving] & ~returning[moving], returning[moving]
+        working, rises, comes_back = first.load[moving], rises_at_all[moving], returning[moving]
         factor, before = layoff.load_factor(weeks_off[moving], age[moving]), first.before_break[moving]
+        at_deload = deload[moving]
         for week in range(1, 4):
-            if not is_deload[week]:
-                target = working
-                if not is_deload[week - 1]:
-                    target = ceiling_to(part, lists, working * np.float32(1 + progression.SMALLEST_STEP_SHARE))
-                    one_step = ceiling_to(part, lists, working + part.step * np.float32(0.01))
-                    target = np.where(target > working * np.float32(MOST_WEEKLY_RISE), one_step, target)
-                due = np.minimum(before * layoff.week_factor(factor, week), working * np.float32(MOST_WEEKLY_RISE))
-                due = floor_to(part, lists, np.where(comes_back, due, working))
-                up, back = rises & (target > working), comes_back & (due > working)
-                why[moving[up], week], why[moving[back], week] = _R["week.load_up"], _R["week.layoff_return"]
-                working = np.where(up, target, np.where(back, due, working)).astype(np.float32)
+            builds, is_after = at_deload != week, at_deload == week - 1
+            target = ceiling_to(part, lists, working * np.float32(1 + progression.SMALLEST_STEP_SHARE))
+            one_step = ceiling_to(part, lists, working + part.step * np.float32(0.01))
+            target = np.where(target > working * np.float32(MOST_WEEKLY_RISE), one_step, target)
+            due = np.minimum(before * layoff.week_factor(factor, week), working * np.float32(MOST_WEEKLY_RISE))
+            due = floor_to(part, lists, np.where(comes_back, due, working))
+            up, back = rises & builds & ~is_after & (target > working), comes_back & builds & (due > working)
+            why[moving[up], week], why[moving[back], week] = _R["week.load_up"], _R["week.layoff_return"]
+            working = np.where(up, target, np.where(back, due, working)).astype(np.float32)
             out[moving, week] = working
-    loaded = np.flatnonzero(~unloaded)
-    at_deload = out[loaded, deload]
-    light = floor_to(_some(grid, loaded), lists, at_deload * np.float32(DELOAD_LOAD))
-    out[loaded, deload] = np.minimum(np.minimum(light, at_deload), out[loaded, 0])
+    every = np.arange(count)
+    at_deload = out[every, deload]
+    light = floor_to(grid, lists, at_deload * np.float32(DELOAD_LOAD))
+    out[every, deload] = np.minimum(np.minimum(light, at_deload), out[:, 0])
     return out, why
+
+
+_WEEK_REASONS: Final = np.array(
+    [[_R["week.deload" if p + w == 3 else "week.after_deload" if p + w == 4 else "week.hold"] for w in range(4)] for p in range(4)],
+    dtype=np.int8,
+)
+"""(4 phases of the first week, 4 weeks) reason of each week's load where it follows the first week's."""

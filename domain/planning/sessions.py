@@ -20,11 +20,13 @@ def history_of_sets(
     load_kg: NDArray[np.float32],
     reps: NDArray[np.int16],
     rpe: NDArray[np.float32],
+    is_sorted: bool = False,
 ) -> History:
     """Working sets, one entry each in any order, to a `History` for `user_keys` (ascending; sets of others are left out).
 
     `started_at` orders a user's workouts (any clock), the workout's key those that began together. Load 0 and repetitions 0 stand
-    for none, RPE NaN. What counts is in the docstring of `History`; a log says nothing of prescriptions, so those are left empty.
+    for none, RPE NaN; `is_sorted` says that sets come by user, exercise and session, newest first. What counts is in the docstring
+    of `History`; a log says nothing of prescriptions, so those are left empty.
     """
     place = np.searchsorted(user_keys, user_key)
     known = (
@@ -35,7 +37,7 @@ def history_of_sets(
     chosen = np.flatnonzero(known)
     if not len(chosen):
         return History.empty(len(user_keys))
-    order = chosen[np.lexsort((-workout_key[chosen], -started_at[chosen], exercise_key[chosen], place[chosen]))]
+    order = chosen if is_sorted else chosen[np.lexsort((-workout_key[chosen], -started_at[chosen], exercise_key[chosen], place[chosen]))]
     owner, exercise, workout = place[order], exercise_key[order], workout_key[order]
     load, done, effort = load_kg[order], reps[order].astype(np.int64), rpe[order]
 
