@@ -28,13 +28,14 @@ from api.payloads import PayloadReader
 from api.plan_jobs import JobChanges
 from api.postgres import Database
 from api.rate_limits import WriteLimiter
-from api.routes import health, metrics, onboarding, plan_requests, plans, readiness, records, summary
+from api.routes import health, metrics, onboarding, plan_requests, plans, progress, readiness, records, summary
 from api.settings import Settings, load_settings
 from api.tracing import Tracing, exporting, is_wanted
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     summary.router,
     records.router,
+    progress.router,
     plan_requests.router,
     plans.router,
     onboarding.router,
@@ -42,7 +43,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     metrics.router,
     health.router,
 )
-FAST: Final[Sequence[Precomputed]] = (summary.FAST, records.FAST)
+FAST: Final[Sequence[Precomputed]] = (summary.FAST, records.FAST, *progress.FAST)
 
 DESCRIPTION: Final = """
 Precomputed training summaries, personal records, plans and onboarding funnels.

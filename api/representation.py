@@ -42,13 +42,23 @@ NO_WORK: Final = (
 )
 
 
+NOTHING_YET: Final = {
+    "records": '{"records":[]}',
+    "timeline": '{"weeks":[]}',
+    "top-lifts": '{"lifts":[]}',
+    "muscles": '{"muscles":[]}',
+    "record-feed": '{"events":[]}',
+    "peers": '{"measures":[]}',
+}
+
+
 def payload_of_a_new_user(resource: str) -> str:
-    """What a user has whom no build has seen yet: a summary of zeros, no records."""
+    """What a user has whom no build has seen yet: a summary of zeros, empty lists."""
     kind, _, parameter = resource.partition("/")
     if kind == "summary":
         previous = "null" if parameter == "all" else "0"
         return f'{{"range":"{parameter}",' + NO_WORK % (previous, previous)
-    return '{"records":[]}'
+    return NOTHING_YET[resource]
 
 
 def represent(user_id: str, resource: str, payload: str | None, payload_hash: int | None, build: "Build", read_at: float) -> Representation:

@@ -87,3 +87,50 @@ from (select row_to_json(numbers)::text as text from (select) as one left join n
 left join build on true
 """
 """The numbers of user $1 from local date $2 to $3 (null: today as of the build) and of the window before, as a payload."""
+
+READ_TIMELINE: Final = """
+with build as (
+  select build_key, as_of, coalesce(finished_at, started_at) as finished_at
+  from ops.builds where kind = 'marts' and succeeded order by build_key desc limit 1
+),
+window_of_user as (
+  select
+    users.user_key,
+    $2::text::date as first_on,
+    coalesce($3::text::date, (build.as_of at time zone users.time_zone)::date) as last_on,
+    (build.as_of at time zone users.time_zone)::date as today_on
+  from app.users cross join build where users.user_id = $1
+),
+weeks as (
+  select
+    days.local_date - (extract(isodow from days.local_date)::int - 1) as "weekOn",
+    sum(days.workouts) as "workouts",
+    count(*) as "activeDays",
+    sum(round(days.training_minutes * 60)) / 60 as "trainingMinutes",
+    sum(days.sets) as "sets",
+    sum(days.reps) as "reps",
+    sum(round(days.volume_kg * 100000000)) / 100000000 as "volumeKg",
+    sum(days.record_events) as "recordEvents"
+  from window_of_user
+  join marts.user_days as days
+    on days.user_key = window_of_user.user_key
+    and days.local_date between window_of_user.first_on and least(window_of_user.last_on, window_of_user.today_on)
+  group by 1
+),
+numbers as (
+  select
+    first_on as "from",
+    last_on as "to",
+    coalesce((select json_agg(weeks order by weeks."weekOn") from weeks), '[]') as "weeks"
+  from window_of_user
+)
+select
+  build.*,
+  exists (select from app.users where user_id = $1) as is_known,
+  (select last_on < first_on from window_of_user) as is_reversed,
+  payload.text as payload,
+  hashtextextended(payload.text, 0) as payload_hash
+from (select row_to_json(numbers)::text as text from (select) as one left join numbers on true) as payload
+left join build on true
+"""
+"""Weeks of user $1 over the local dates from $2 to $3 (null: today as of the build), as a payload; nothing after that today."""

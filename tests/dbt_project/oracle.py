@@ -132,6 +132,17 @@ def record_events(user: dict[str, Any]) -> list[tuple[datetime.date, int, int]]:
     return events
 
 
+def best_before(user: dict[str, Any], workout_key: int, exercise: int) -> dict[str, Fraction]:
+    """The best value of each record type over the workouts that started before this one."""
+    best: dict[str, Fraction] = {}
+    for workout in user["workouts"]:
+        if workout["key"] == workout_key:
+            break
+        for kind, value in session_bests(workout, exercise).items():
+            best[kind] = max(best.get(kind, Fraction(0)), value)
+    return best
+
+
 def expected_summary(user: dict[str, Any], as_of: datetime.datetime) -> dict[str, dict[str, Any]]:
     """By range: every column of user_summary that comes from workouts."""
     today = as_of.astimezone(user["zone"]).date()
@@ -240,6 +251,8 @@ def same(expected: Any, actual: Any) -> bool:
     """Equal, numbers to a relative 1e-9 (sums of floats differ in their last digit)."""
     if isinstance(expected, Fraction):
         expected = float(expected)
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(expected) == len(actual) and all(map(same, expected, actual))
     if isinstance(expected, float) and isinstance(actual, int | float):
         return abs(expected - actual) <= 1e-9 * max(1.0, abs(expected), abs(actual))
     if isinstance(expected, dict) and isinstance(actual, dict):
@@ -250,22 +263,26 @@ def same(expected: Any, actual: Any) -> bool:
 def differences(connection: psycopg.Connection, as_of: datetime.datetime) -> list[str]:
     """Every difference between the marts and this module, in words; an empty list when all is right."""
     users = read_history(connection)
-    found = []
-    summaries = _rows(connection, "select * from marts.user_summary", ("user_key", "range"))
-    records = _rows(connection, "select * from marts.personal_records", ("user_key", "exercise_key", "record_type"))
+    summaries = rows_of(connection, "select * from marts.user_summary", ("user_key", "range"))
+    records = rows_of(connection, "select * from marts.personal_records", ("user_key", "exercise_key", "record_type"))
     wanted_summaries = {(user, name): row for user, history in users.items() for name, row in expected_summary(history, as_of).items()}
     wanted_records = {(user, *key): row for user, history in users.items() for key, row in expected_records(history, as_of).items()}
-    for what, wanted, actual in (("user_summary", wanted_summaries, summaries), ("personal_records", wanted_records, records)):
-        found += [f"{what} {key} is missing" for key in sorted(wanted.keys() - actual.keys())]
-        found += [f"{what} {key} should not be there" for key in sorted(actual.keys() - wanted.keys())]
-        for key in wanted.keys() & actual.keys():
-            for column, value in wanted[key].items():
-                if not same(value, actual[key][column]):
-                    found.append(f"{what} {key}.{column}: expected {value!r}, is {actual[key][column]!r}")
+    return compare("user_summary", wanted_summaries, summaries) + compare("personal_records", wanted_records, records)
+
+
+def compare(what: str, wanted: dict[tuple[Any, ...], dict[str, Any]], actual: dict[tuple[Any, ...], dict[str, Any]]) -> list[str]:
+    """Rows that are missing or too many, and each value that differs."""
+    found = [f"{what} {key} is missing" for key in sorted(wanted.keys() - actual.keys())]
+    found += [f"{what} {key} should not be there" for key in sorted(actual.keys() - wanted.keys())]
+    for key in wanted.keys() & actual.keys():
+        for column, value in wanted[key].items():
+            if not same(value, actual[key][column]):
+                found.append(f"{what} {key}.{column}: expected {value!r}, is {actual[key][column]!r}")
     return found
 
 
-def _rows(connection: psycopg.Connection, query: str, key: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, Any]]:
+def rows_of(connection: psycopg.Connection, query: str, key: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """What a query returns, by its key."""
     cursor = connection.execute(query)
     assert cursor.description is not None
     names = [column.name for column in cursor.description]

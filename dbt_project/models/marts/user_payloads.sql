@@ -9,6 +9,12 @@
 }}
 -- depends_on: {{ ref("changes") }}
 with
+    people as (
+        select user_key, {{ week_of("(" ~ as_of() ~ " at time zone time_zone)::date") }} as monday_on
+        from {{ ref("user_zones") }}
+        {%- if is_partial() %} where user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
+    ),
+
     summaries as (
         select
             user_key,
@@ -71,9 +77,145 @@ with
     record_payloads as (
         select
             people.user_key, 'records' as resource, '{"records":[' || coalesce(record_lists.list, '') || ']}' as payload
-        from {{ ref("user_zones") }} as people
+        from people
         left join record_lists on record_lists.user_key = people.user_key
-        {%- if is_partial() %} where people.user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
+    ),
+
+    weeks as (
+        select
+            weeks.user_key,
+            weeks.week_on as "weekOn",
+            weeks.workouts,
+            weeks.active_days as "activeDays",
+            weeks.training_minutes as "trainingMinutes",
+            weeks.sets,
+            weeks.reps,
+            weeks.volume_kg as "volumeKg",
+            weeks.record_events as "recordEvents"
+        from people
+        join {{ ref("user_weeks") }} as weeks on weeks.user_key = people.user_key
+        where weeks.week_on >= people.monday_on - 7 * 51
+    ),
+    week_lists as (
+        select user_key, string_agg({{ json_object_without("weeks", "user_key") }}, ',' order by "weekOn") as list
+        from weeks
+        group by user_key
+    ),
+
+    lifts as (
+        select
+            lifts.user_key,
+            lifts.rank,
+            exercises.exercise_id as "exerciseId",
+            exercises.exercise_name as "exerciseName",
+            lifts.sessions_12w as "sessions12w",
+            lifts.sessions_52w as "sessions52w",
+            lifts.e1rm_kg as "e1rmKg",
+            lifts.latest_e1rm_kg as "latestE1rmKg",
+            lifts.latest_week_on as "latestWeekOn",
+            lifts.slope_12w_kg_per_week as "slope12wKgPerWeek",
+            lifts.trend_12w_pct as "trend12wPct",
+            lifts.slope_52w_kg_per_week as "slope52wKgPerWeek",
+            lifts.trend_52w_pct as "trend52wPct",
+            lifts.weeks_on as "weeksOn",
+            lifts.weekly_e1rm_kg as "weeklyE1rmKg"
+        from people
+        join {{ ref("top_lifts") }} as lifts on lifts.user_key = people.user_key
+        join {{ ref("stg_exercises") }} as exercises on exercises.exercise_key = lifts.exercise_key
+    ),
+    lift_lists as (
+        select user_key, string_agg({{ json_object_without("lifts", "user_key") }}, ',' order by rank) as list
+        from lifts
+        group by user_key
+    ),
+
+    muscles as (
+        select
+            sets.user_key,
+            sets.muscle,
+            sets.planned_sets_week as "plannedSetsWeek",
+            sets.done_sets_week as "doneSetsWeek",
+            sets.planned_sets_28d as "plannedSets28d",
+            sets.done_sets_28d as "doneSets28d"
+        from people
+        join {{ ref("muscle_sets") }} as sets on sets.user_key = people.user_key
+    ),
+    muscle_lists as (
+        select user_key, string_agg({{ json_object_without("muscles", "user_key") }}, ',' order by muscle) as list
+        from muscles
+        group by user_key
+    ),
+
+    newest_records as (
+        select
+            feed.*,
+            row_number() over (
+                partition by feed.user_key order by feed.achieved_at desc, feed.workout_key desc, feed.exercise_key
+            ) as place
+        from people
+        join {{ ref("record_feed") }} as feed on feed.user_key = people.user_key
+    ),
+    feed as (
+        select
+            newest.user_key,
+            exercises.exercise_id as "exerciseId",
+            exercises.exercise_name as "exerciseName",
+            newest.workout_key as "workoutKey",
+            {{ json_instant("newest.achieved_at") }} as "achievedAt",
+            newest.achieved_on as "achievedOn",
+            newest.is_weight_record as "isWeightRecord",
+            newest.weight_kg as "weightKg",
+            newest.weight_reps as "weightReps",
+            newest.previous_weight_kg as "previousWeightKg",
+            newest.is_e1rm_record as "isE1rmRecord",
+            newest.e1rm_kg as "e1rmKg",
+            newest.previous_e1rm_kg as "previousE1rmKg",
+            newest.place
+        from newest_records as newest
+        join {{ ref("stg_exercises") }} as exercises on exercises.exercise_key = newest.exercise_key
+        where newest.place <= 50
+    ),
+    feed_lists as (
+        select user_key, string_agg({{ json_object_without("feed", "user_key") }}, ',' order by place) as list
+        from feed
+        group by user_key
+    ),
+
+    comparisons as (
+        select
+            percentiles.user_key,
+            percentiles.measure,
+            percentiles.value,
+            percentiles.percentile,
+            percentiles.peers,
+            percentiles.peer_median as "peerMedian",
+            percentiles.reason
+        from people
+        join {{ ref("peer_percentiles") }} as percentiles on percentiles.user_key = people.user_key
+    ),
+    peer_lists as (
+        select user_key, string_agg({{ json_object_without("comparisons", "user_key") }}, ',' order by measure) as list
+        from comparisons
+        group by user_key
+    ),
+
+    dashboard_payloads as (
+        select people.user_key, lists.resource, lists.payload
+        from people
+        left join week_lists on week_lists.user_key = people.user_key
+        left join lift_lists on lift_lists.user_key = people.user_key
+        left join muscle_lists on muscle_lists.user_key = people.user_key
+        left join feed_lists on feed_lists.user_key = people.user_key
+        left join peer_lists on peer_lists.user_key = people.user_key
+        cross join
+            lateral(
+                values
+                    ('timeline', '{"weeks":[' || coalesce(week_lists.list, '') || ']}'),
+                    ('top-lifts', '{"lifts":[' || coalesce(lift_lists.list, '') || ']}'),
+                    ('muscles', '{"muscles":[' || coalesce(muscle_lists.list, '') || ']}'),
+                    ('record-feed', '{"events":[' || coalesce(feed_lists.list, '') || ']}'),
+                    ('peers', '{"measures":[' || coalesce(peer_lists.list, '') || ']}')
+            ) as lists(resource, payload)
     )
 
 select user_key, resource, payload
@@ -81,3 +223,6 @@ from summary_payloads
 union all
 select user_key, resource, payload
 from record_payloads
+union all
+select user_key, resource, payload
+from dashboard_payloads
