@@ -4,7 +4,6 @@ import time
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
@@ -24,7 +23,7 @@ from api.payloads import PayloadReader
 from api.postgres import Database
 from api.precomputed import ok, response_of
 from api.representation import Representation, written_out
-from database.plans import CURRENT_PLAN_SQL, plan_payload
+from database.plan_documents import CURRENT_PLAN_SQL, render
 from domain.vocabulary import Goal
 
 PATH: Final = "/api/v1/plans"
@@ -130,7 +129,7 @@ async def current_plan(database: Database, payloads: PayloadReader, user_id: str
         row = await database.fetchrow(CURRENT_PLAN_SQL.format(user_key="$1"), which["user_key"])
         if row is None:
             raise Problem(PLAN_NOT_FOUND)
-        body = orjson.dumps({"userId": user_id} | plan_payload(row))
+        body = render(user_id, row)
         known = written_out(body, version=row["plan_id"], modified_at=row["generated_at"])
     known.read_at = time.monotonic()
     payloads.memory.put((user_id, RESOURCE), known)

@@ -98,13 +98,13 @@ def plan(
     reasons: Annotated[bool, typer.Option(help="Say why, for each exercise.")] = True,
 ) -> None:
     """Print a user's current training plan, with the reason for every load."""
-    from database.plans import current_plan, plan_payload  # noqa: PLC0415  # brings pandas: a second and 70 MB that other commands don't need
+    from database.plan_documents import current_plan, render  # noqa: PLC0415  # brings pandas: a second and 70 MB that other commands don't need
 
     with connect(current_platform().url(Role.PIPELINE)) as connection:
         row = current_plan(connection, _user_key(connection, user))
     if row is None:
         raise CommandError(f"{user} has no plan yet: `mesocycle refresh` makes one.")
-    found = plan_payload(row)
+    found = json.loads(render(user, row))
     if found["refusal"]:
         console.print(f"{user}: no plan. {found['refusal']['sentence']}")
         return

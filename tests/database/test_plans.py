@@ -8,11 +8,12 @@ import numpy as np
 import psycopg
 import pytest
 
-from database import plans
+from database import plan_documents, planning_inputs, plans
 from database.connection import Role
 from domain.exercises.catalogue import load_catalogue
 from domain.planning import e1rm
 from tests.conftest import Database
+from tests.database import plan_oracle
 
 AS_OF = datetime(2024, 5, 1, 12, tzinfo=UTC)
 SQUAT, BENCH = 1, 113
@@ -59,9 +60,9 @@ def filled(database: Database) -> Database:
     return database
 
 
-def read_state(database: Database, users: np.ndarray, as_of: datetime) -> plans.State:
-    with plans.bulk_reader(database.urls[Role.PIPELINE]) as read:
-        return plans.read_state(read, database.urls[Role.PIPELINE], users, as_of)
+def read_state(database: Database, users: np.ndarray, as_of: datetime) -> planning_inputs.State:
+    with planning_inputs.bulk_reader(database.urls[Role.PIPELINE]) as read, database.connect(Role.PIPELINE) as raw:
+        return planning_inputs.read_bulk_state(read, raw, users, as_of, planning_inputs.users_behind_state(raw))
 
 
 def one(connection: psycopg.Connection, sql: str, *parameters: Any) -> Any:
@@ -75,9 +76,9 @@ def test_a_plan_is_stored_and_served_with_a_reason_for_every_load(filled: Databa
         log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, 100, 6)] * 4)
     with filled.connect(Role.PIPELINE, autocommit=False) as connection:
         assert plans.regenerate_for_users(connection, [user], as_of=AS_OF) == {}
-        row = plans.current_plan(connection, user)
+        row = plan_documents.current_plan(connection, user)
     assert row is not None
-    payload = plans.plan_payload(row)
+    payload = json.loads(plan_documents.render("ann", row))
     assert json.loads(json.dumps(payload)) == payload
     assert [week["week"] for week in payload["weeks"]] == [1, 2, 3, 4]
     assert [len(week["sessions"]) for week in payload["weeks"]] == [3, 3, 3, 3]
@@ -140,9 +141,9 @@ def test_a_plan_from_older_data_never_becomes_the_current_one(filled: Database) 
         user = new_user(owner, "ann")
     with filled.connect(Role.PIPELINE, autocommit=False) as connection:
         plans.regenerate_for_users(connection, [user], as_of=AS_OF)
-        newest = plans.current_plan(connection, user)
+        newest = plan_documents.current_plan(connection, user)
         plans.regenerate_for_users(connection, [user], as_of=AS_OF - timedelta(days=10))
-        assert plans.current_plan(connection, user) == newest
+        assert plan_documents.current_plan(connection, user) == newest
         assert one(connection, "select count(*) from plans.plans") == 2
 
 
@@ -156,7 +157,7 @@ def test_a_plan_of_the_same_instant_is_replaced(filled: Database) -> None:
     with filled.connect(Role.PIPELINE, autocommit=False) as connection:
         plans.regenerate_for_users(connection, [user], as_of=AS_OF)
         assert one(connection, "select count(*) from plans.plans") == 1
-        row = plans.current_plan(connection, user)
+        row = plan_documents.current_plan(connection, user)
     assert row is not None and len(row["session_day"]) == 2
 
 
@@ -185,11 +186,7 @@ def test_bulk_and_single_reading_give_the_same_plan(filled: Database) -> None:
         users = np.array([row[0] for row in owner.execute("select user_key from app.users order by user_key")])
     bulk = read_state(filled, users, AS_OF)
     with filled.connect(Role.PIPELINE) as connection:
-        parameters = {"as_of": AS_OF, "users": users.tolist()}
-        single = plans.to_state(
-            plans.read_rows(connection, plans.PROFILES_SQL.replace("{users}", "u.user_key = any(%(users)s)"), parameters),
-            plans.read_raw_history(connection, users, "w.user_key = any(%(users)s)", parameters),
-        )
+        single = planning_inputs.read_state(connection, users, AS_OF)
     one_batch, other = (plans.plan_batch(state.inputs, load_catalogue()) for state in (bulk, single))
     for user in range(len(users)):
         assert one_batch.bytes_of(user) == other.bytes_of(user)
@@ -235,10 +232,10 @@ def test_a_refusal_is_stored_with_its_reason(filled: Database) -> None:
         user = new_user(owner, "ann", session_minutes=5)
     with filled.connect(Role.PIPELINE, autocommit=False) as connection:
         refusals = plans.regenerate_for_users(connection, [user], as_of=AS_OF)
-        row = plans.current_plan(connection, user)
+        row = plan_documents.current_plan(connection, user)
     assert refusals[user].code == "refused.session_too_short"
     assert row is not None
-    payload = plans.plan_payload(row, locale="de")
+    payload = json.loads(plan_documents.render("ann", row, locale="de"))
     assert payload["weeks"] == [] and payload["refusal"]["code"] == "refused.session_too_short"
 
 
@@ -247,10 +244,10 @@ def test_the_views_unnest_what_the_arrays_hold(filled: Database) -> None:
         user = new_user(owner, "ann", days_per_week=4)
     with filled.connect(Role.PIPELINE, autocommit=False) as connection:
         plans.regenerate_for_users(connection, [user], as_of=AS_OF)
-        row = plans.current_plan(connection, user)
+        row = plan_documents.current_plan(connection, user)
     assert row is not None
-    payload = plans.plan_payload(row)
-    keys = {identity: key for key, (identity, _, _) in plans._exercises().items()}
+    payload = json.loads(plan_documents.render("ann", row))
+    keys = {identity: key for key, (identity, _, _) in plan_documents.known_exercises().items()}
     expected = [
         (week["week"], number, date.fromisoformat(session["date"]), keys[exercise["exerciseId"]], exercise["sets"], exercise["loadKg"])
         for week in payload["weeks"]
@@ -265,6 +262,28 @@ def test_the_views_unnest_what_the_arrays_hold(filled: Database) -> None:
         sessions = owner.execute("select week, session, exercise_keys, minutes from plans.sessions order by week, session").fetchall()
         assert [key for _, _, slots, _ in sessions for key in slots] == [key for _, _, _, key, _, _ in expected]
         assert [minutes for *_, minutes in sessions] == [session["minutes"] for week in payload["weeks"] for session in week["sessions"]]
+
+
+@pytest.mark.parametrize("locale", ["en", "de"])
+def test_a_document_says_what_the_plain_way_of_writing_it_says(filled: Database, locale: str) -> None:
+    with filled.connect() as owner:
+        for number in range(6):
+            user = new_user(
+                owner,
+                f"user {number}",
+                days_per_week=1 + number,
+                weight_unit=["kg", "lb"][number % 2],
+                session_minutes=[60, 30, 5][number % 3],
+            )
+            for back in range(number):
+                log(owner, user, AS_OF - timedelta(days=9 * back + 2), [(SQUAT, 97.3, 5), (BENCH, 60, 8 + back)], rpe=9)
+    plans.regenerate(filled.urls[Role.PIPELINE], as_of=AS_OF)
+    with filled.connect() as owner:
+        rows = owner.cursor(row_factory=psycopg.rows.dict_row).execute("select * from plans.plans").fetchall()
+    assert {row["refusal"] for row in rows} == {0, 1}
+    for row in rows:
+        plain = {"userId": 'Zoë "1"'} | plan_oracle.payload(row, locale=locale)
+        assert json.loads(plan_documents.render('Zoë "1"', row, locale=locale)) == plain
 
 
 def test_planned_sessions_are_those_of_the_plan_that_was_current_on_their_date(filled: Database) -> None:
@@ -296,7 +315,7 @@ def test_the_api_reads_plans_and_may_not_write_them(filled: Database) -> None:
         user = new_user(owner, "ann")
     plans.regenerate(filled.urls[Role.PIPELINE], as_of=AS_OF)
     with filled.connect(Role.API) as api:
-        assert plans.current_plan(api, user) is not None
+        assert plan_documents.current_plan(api, user) is not None
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             api.execute("delete from plans.plans")
 
