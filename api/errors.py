@@ -39,7 +39,6 @@ FORBIDDEN = ProblemKind("forbidden", 403, "The token doesn't allow this", "This 
 NOT_FOUND = ProblemKind("not-found", 404, "There is nothing here", "No route has this path.")
 USER_NOT_FOUND = ProblemKind("user-not-found", 404, "There is no such user", "No user has this id.")
 JOB_NOT_FOUND = ProblemKind("job-not-found", 404, "There is no such plan job", "No job has this id.")
-JOB_NOT_FOUND = ProblemKind("job-not-found", 404, "There is no such job", "No plan job has this id.")
 PLAN_NOT_FOUND = ProblemKind("plan-not-found", 404, "There is no plan yet", "No plan was made for this user yet.")
 METHOD_NOT_ALLOWED = ProblemKind("method-not-allowed", 405, "The method is not allowed here", "Allowed here: GET, HEAD, OPTIONS.")
 TIMED_OUT = ProblemKind("request-timed-out", 408, "The request took too long to arrive", "The body was not complete after 10 seconds.")
@@ -48,9 +47,6 @@ CONTRADICTION = ProblemKind("contradiction", 409, "Values that are fine alone co
 TOO_LARGE = ProblemKind("body-too-large", 413, "The body is too large", "A body may have 1048576 bytes.")
 UNSUPPORTED_MEDIA = ProblemKind("unsupported-media-type", 415, "The body is not JSON", "Send Content-Type: application/json.")
 INVALID = ProblemKind("invalid-request", 422, "A value is not allowed", "range must be one of 7d, 30d, 90d, 365d, all.")
-KEY_REUSED = ProblemKind(
-    "idempotency-key-reused", 422, "The Idempotency-Key stands for another request", "This key came with another body before."
-)
 KEY_REUSED = ProblemKind(
     "idempotency-key-reused", 422, "The Idempotency-Key stands for another request", "Use a new key for a new request."
 )

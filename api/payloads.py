@@ -9,16 +9,13 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict, deque
-from dataclasses import dataclass
-from datetime import datetime
-from email.utils import format_datetime
 from typing import Any, Final, Protocol
 
 import asyncpg
 
 from api.errors import NOT_BUILT, OVERLOADED, UNAVAILABLE, USER_NOT_FOUND, Problem
 from api.postgres import LOST, open_connection
-from api.representation import Representation, represent
+from api.representation import Build, Representation, represent
 from api.settings import Settings
 from database.erasure import ERASED
 from database.marts import READ_BUILD, READ_MANY
@@ -29,6 +26,8 @@ log = logging.getLogger("mesocycle.api")
 MOST_AT_ONCE: Final = 512
 """Keys in one query."""
 QUIET_TURNS: Final = 1
+WORTH_SHARING: Final = 15
+"""Keys; more are shared with a connection that has nothing to do."""
 MOST_WAITING: Final = 4096
 """Requests that may wait for the next query; more are refused at once."""
 RECONNECT_SECONDS: Final = 0.2
@@ -36,23 +35,6 @@ CONFIRMED_SECONDS: Final = 1.0
 """For so long after a query saw the current build, a copy from memory of that build counts as checked."""
 OVERHEAD_BYTES: Final = 600
 """What a remembered representation takes besides its body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """The last successful build of the marts: what `asOf`, `Last-Modified` and the ETags come from."""
-
-    key: int
-    as_of: datetime
-    finished_at: datetime
-    after_user_id: str
-    """What follows the user's id in each body."""
-    last_modified: bytes
-
-    @classmethod
-    def of(cls, key: int, as_of: datetime, finished_at: datetime) -> "Build":
-        as_of_text = as_of.isoformat().replace("+00:00", "Z")
-        return cls(key, as_of, finished_at, f',"asOf":"{as_of_text}",', format_datetime(finished_at, usegmt=True).encode())
 
 
 Key = tuple[str, str]
@@ -245,11 +227,12 @@ class PayloadReader:
             await asyncio.sleep(0)
             quiet_turns = quiet_turns + 1 if len(pending) == size else 0
             size = len(pending)
-        if len(pending) <= MOST_AT_ONCE:
-            batch = list(pending)
-            pending.clear()
-            return batch
-        return [pending.popleft() for _ in range(MOST_AT_ONCE)]
+        if size > WORTH_SHARING and self._idle and not self._waking:
+            # Postgres works on one half while the answers of the other are written.
+            size = (size + 1) // 2
+            self._waking = True
+            self._idle.pop().set_result(None)
+        return [pending.popleft() for _ in range(min(len(pending), size, MOST_AT_ONCE))]
 
     async def _answer(self, connection: Any, statement: Any, batch: list[tuple[Key, Reader]]) -> None:
         asked_at = time.monotonic()

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import brotli
 import orjson
-
-if TYPE_CHECKING:
-    from api.payloads import Build
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -33,6 +31,23 @@ class Representation:
     last_modified: bytes
     build_key: int
     read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The last successful build of the marts: what `asOf`, `Last-Modified` and the ETags come from."""
+
+    key: int
+    as_of: datetime
+    finished_at: datetime
+    after_user_id: str
+    """What follows the user's id in each body."""
+    last_modified: bytes
+
+    @classmethod
+    def of(cls, key: int, as_of: datetime, finished_at: datetime) -> "Build":
+        as_of_text = as_of.isoformat().replace("+00:00", "Z")
+        return cls(key, as_of, finished_at, f',"asOf":"{as_of_text}",', format_datetime(finished_at, usegmt=True).encode())
 
 
 NO_WORK: Final = (
@@ -61,7 +76,7 @@ def payload_of_a_new_user(resource: str) -> str:
     return NOTHING_YET[resource]
 
 
-def represent(user_id: str, resource: str, payload: str | None, payload_hash: int | None, build: "Build", read_at: float) -> Representation:
+def represent(user_id: str, resource: str, payload: str | None, payload_hash: int | None, build: Build, read_at: float) -> Representation:
     """The body is the payload with whose it is and as of when in front; the ETag names its build and the payload's hash (64 bits)."""
     if payload is None:
         payload = payload_of_a_new_user(resource)
@@ -105,15 +120,15 @@ def answer(found: Representation, request_headers: dict[bytes, bytes], *, stale:
         headers.append(VARY)
     if stale:
         headers += [STALE_WARNING, (b"age", b"%d" % max(0, int(time.monotonic() - found.read_at)))]
-    compressed = len(body) >= COMPRESS_FROM and accepts_gzip(request_headers.get(b"accept-encoding", b""))
-    if compressed:
-        etag = etag[:-1] + b'-gzip"'
+    coding = coding_for(request_headers.get(b"accept-encoding", b"")) if len(body) >= COMPRESS_FROM else None
+    if coding is not None:
+        etag = etag[:-1] + b"-" + coding + b'"'
         headers[0] = (b"etag", etag)
     if is_unchanged(request_headers, etag, found.last_modified):
         return 304, headers, b""
-    if compressed:
-        body = gzip(body)
-        headers.append((b"content-encoding", b"gzip"))
+    if coding is not None:
+        body = COMPRESS[coding](body)
+        headers.append((b"content-encoding", coding))
     headers += [IS_JSON, (b"content-length", b"%d" % len(body))]
     return 200, headers, body
 
@@ -139,8 +154,8 @@ def _date(text: bytes) -> datetime | None:
         return None
 
 
-def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether gzip is named with a weight above zero (`*` counts, unless gzip is named itself)."""
+def coding_for(accept_encoding: bytes) -> bytes | None:
+    """Brotli or gzip, whichever weighs more (brotli where both weigh the same); None where the client wants neither."""
     weights: dict[bytes, float] = {}
     for part in accept_encoding.lower().split(b","):
         coding, _, parameters = part.partition(b";")
@@ -149,10 +164,20 @@ def accepts_gzip(accept_encoding: bytes) -> bool:
             weights[coding.strip()] = float(value) if name.strip() == b"q" else 1.0
         except ValueError:
             weights[coding.strip()] = 0.0
-    return weights.get(b"gzip", weights.get(b"*", 0.0)) > 0
+    others = weights.get(b"*", 0.0)
+    best = max(COMPRESS, key=lambda coding: weights.get(coding, others))
+    return best if weights.get(best, others) > 0 else None
 
 
-def gzip(body: bytes) -> bytes:
-    """Level 5: nearly as small as 9 at a third of the time. No time stamp inside, so that equal bodies stay equal."""
+def _gzip(body: bytes) -> bytes:
+    # No time stamp inside, so that equal bodies stay equal.
     compressor = zlib.compressobj(5, zlib.DEFLATED, 31)
     return compressor.compress(body) + compressor.flush()
+
+
+def _brotli(body: bytes) -> bytes:
+    return brotli.compress(body, quality=4)
+
+
+COMPRESS: Final = {b"br": _brotli, b"gzip": _gzip}
+"""At these levels either takes 0.3 ms for 40 kB of records; brotli's answer is a tenth smaller."""

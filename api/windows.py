@@ -6,9 +6,8 @@ from datetime import date
 import asyncpg
 
 from api.errors import CONTRADICTION, NOT_BUILT, USER_NOT_FOUND, Problem
-from api.payloads import Build
 from api.postgres import Database
-from api.representation import Representation, represent
+from api.representation import Build, Representation, represent
 from database.marts import READ_TIMELINE, READ_WINDOW
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from api.app import FAST
 from api.fast_lane import reachable
+from api.representation import coding_for
 from database.erasure import forget
 from tests.api.conftest import Keys, listening, settings_for
 
@@ -163,16 +164,43 @@ def test_equal_etags_mean_equal_bytes(built_template, keys, fast_lane) -> None:
             header = keys.header()
             return [
                 await client.get("/api/v1/records/lifter", headers=header | {"Accept-Encoding": coding})
-                for coding in ("gzip", "identity", "gzip")
+                for coding in ("gzip", "identity", "gzip", "gzip, br")
             ]
 
-    compressed, plain, again = asyncio.run(run())
+    compressed, plain, again, smaller = asyncio.run(run())
     assert compressed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
     assert compressed.headers["etag"] == again.headers["etag"] != plain.headers["etag"]
     assert compressed.json() == plain.json()
     assert int(compressed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
-    assert all(response.headers["vary"] == "accept-encoding" for response in (compressed, plain))
+    assert all(response.headers["vary"] == "accept-encoding" for response in (compressed, plain, smaller))
+    assert smaller.headers["content-encoding"] == "br"
+    assert smaller.json() == plain.json()
+    assert smaller.headers["etag"] not in (compressed.headers["etag"], plain.headers["etag"])
+    assert int(smaller.headers["content-length"]) < int(compressed.headers["content-length"])
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "coding"),
+    [
+        (b"", None),
+        (b"identity", None),
+        (b"gzip", b"gzip"),
+        (b"br", b"br"),
+        (b"gzip, deflate, br, zstd", b"br"),
+        (b"gzip;q=1.0, br;q=0.5", b"gzip"),
+        (b"br;q=0, gzip;q=0.1", b"gzip"),
+        (b"BR;q=0.5, GZIP;Q=0.5", b"br"),
+        (b"*", b"br"),
+        (b"*;q=0.5, br;q=0", b"gzip"),
+        (b"gzip;q=0, *", b"br"),
+        (b"gzip;q=0", None),
+        (b"gzip;q=much", None),
+        (b"deflate, zstd", None),
+    ],
+)
+def test_the_coding_is_what_the_client_weighs_most(accept_encoding, coding) -> None:
+    assert coding_for(accept_encoding) == coding
 
 
 @pytest.mark.parametrize("fast_lane", [True, False])

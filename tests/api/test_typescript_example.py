@@ -1,4 +1,4 @@
-"""The TypeScript example: its types come from the API's own document, it compiles strictly, and it talks to the running API."""
+"""The TypeScript examples: their types come from the API's own document, they compile strictly, and talk to the running API."""
 
 import asyncio
 import json
@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from api.app import create_app
+from api.app import Application, create_app
+from api.server import configuration
 from tests.api.conftest import Keys, settings_for
 from tests.conftest import PROJECT, Database
 
 EXAMPLE = PROJECT / "docs" / "examples" / "onboarding"
+READING = PROJECT / "docs" / "examples" / "reading"
 
 MAIN = """
 import { Onboarding } from "./onboarding";
@@ -39,7 +41,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("node and npm are not installed")
     folder = tmp_path_factory.mktemp("typescript")
-    for file in EXAMPLE.glob("*.*"):
+    for file in (*EXAMPLE.glob("*.*"), *READING.glob("*.ts")):
         shutil.copy(file, folder)
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefer-offline", "--silent"]
     try:
@@ -51,20 +53,26 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def base_url(database: Database, keys: Keys) -> Iterator[tuple[str, dict]]:
+def served(application: Application) -> Iterator[str]:
+    """The application's address while it listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    application = create_app(settings_for(database, keys))
-    server = uvicorn.Server(uvicorn.Config(application, port=port, log_level="warning"))
+    server = uvicorn.Server(configuration(application.state.settings, host="127.0.0.1", port=port, application=application))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     while not server.started and thread.is_alive():
         thread.join(0.05)
-    yield f"http://127.0.0.1:{port}", application.openapi()
+    yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(15)
+
+
+@pytest.fixture
+def base_url(database: Database, keys: Keys) -> Iterator[tuple[str, dict]]:
+    application = create_app(settings_for(database, keys))
+    for address in served(application):
+        yield address, application.openapi()
 
 
 def run(folder: Path, *command: str) -> str:
@@ -110,3 +118,62 @@ def test_a_wrong_step_event_does_not_compile(workshop: Path, base_url: tuple[str
     run(workshop, "npm", "run", "types")
     done = subprocess.run(["npx", "tsc", "--noEmit"], cwd=workshop, capture_output=True, text=True, check=False, timeout=120)
     assert "finished" in done.stdout
+
+
+READ = """
+import { ApiProblem, Progress } from "./progress";
+declare const process: { argv: string[] };
+const [base, token] = process.argv.slice(2);
+const progress = new Progress(base, async () => token);
+const summary = await progress.read("/api/v1/summary/{userId}", "lifter", { range: "90d" });
+const workouts: number = summary.workouts;
+const again = await progress.read("/api/v1/summary/{userId}", "lifter", { range: "90d" });
+const page = await progress.read("/api/v1/records/{userId}", "lifter", { limit: 2 });
+const heaviest: number[] = page.records.map((record) => record.value);
+let problem = "";
+try {
+  await progress.read("/api/v1/summary/{userId}", "nobody");
+} catch (error) {
+  if (!(error instanceof ApiProblem)) throw error;
+  problem = error.problem.type;
+}
+console.log(JSON.stringify({ workouts, isKept: again === summary, heaviest, next: page.nextCursor ?? null, problem }));
+"""
+WRONG = {
+    'await progress.read("/api/v1/summary/{userId}", "lifter", { range: "31d" })': "31d",
+    'await progress.read("/api/v1/summaries/{userId}", "lifter")': "summaries",
+    '(await progress.read("/api/v1/records/{userId}", "lifter")).workouts': "workouts",
+}
+
+
+@pytest.fixture
+def address(built_template: Database, keys: Keys) -> Iterator[str]:
+    yield from served(create_app(settings_for(built_template, keys)))
+
+
+def test_reads_are_typed_and_an_unchanged_answer_is_not_sent_again(
+    workshop: Path, address: str, built_template: Database, keys: Keys
+) -> None:
+    document = create_app(settings_for(built_template, keys)).openapi()
+    for file in workshop.glob("*.ts"):
+        if file.name not in ("progress.ts", "onboarding.ts"):
+            file.unlink()
+    (workshop / "openapi.json").write_text(json.dumps(document))
+    run(workshop, "npm", "run", "types")
+    (workshop / "main.ts").write_text(READ)
+    run(workshop, "npx", "tsc")
+    for file in (workshop / "build").glob("*.js"):
+        file.write_text(file.read_text().replace('from "./progress"', 'from "./progress.js"'))
+    answer = json.loads(run(workshop, "node", "build/main.js", address, keys.token("app", "service")))
+    assert answer["workouts"] > 0
+    assert answer["isKept"] is True
+    assert len(answer["heaviest"]) == 2
+    assert answer["next"]
+    assert answer["problem"] == "urn:mesocycle:problem:user-not-found"
+    for number, line in enumerate(WRONG):
+        (workshop / f"wrong{number}.ts").write_text(
+            f'import {{ Progress }} from "./progress";\nconst progress = new Progress("", async () => "");\n{line};\nexport {{}};\n'
+        )
+    done = subprocess.run(["npx", "tsc", "--noEmit"], cwd=workshop, capture_output=True, text=True, check=False, timeout=120)
+    for number, culprit in enumerate(WRONG.values()):
+        assert any(found.startswith(f"wrong{number}.ts(3") and culprit in found for found in done.stdout.splitlines()), done.stdout
