@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 
 from benchmarks.harness import Figures, ThrowawayPostgres, figure, main, throwaway_postgres
 from database import plans
 from database.connection import Role
+from database.planning_inputs import POSTGRES_EPOCH_DAYS, STATE_SESSION, STATE_SET, bulk_reader
 from domain.exercises.catalogue import load_catalogue
 from domain.planning import History, KeyLists, PlanningInputs, plan_batch
 from domain.planning.inputs import EQUIPMENT, GOALS, LEVELS, NO_DATE, SESSIONS_KEPT, bits
@@ -130,27 +132,44 @@ def engine_figures(quick: bool) -> Figures:
     return figures
 
 
+STATE_TABLES = """
+create schema if not exists intermediate;
+create table intermediate.training_state (user_key bigint, exercise_key integer, sessions bytea, sets bytea, primary key (user_key, exercise_key));
+create table intermediate.exercise_sessions (user_key bigint, workout_key bigint, exercise_key integer);
+create table staging.change_cursor (batch bigint, snapshot pg_snapshot);
+create table staging.model_state (model text, consumed_batch bigint);
+create table staging.changes (batch bigint, kind text, user_key bigint);
+"""
+"""What the planner looks at of what dbt makes; tests hold the columns to the models."""
+STATE_IS_BUILT = """
+insert into staging.change_cursor select 1, pg_current_snapshot();
+insert into staging.model_state values ('training_state', 1);
+"""
+FILLED_TOGETHER = 100_000
+
+
 def fill(postgres: ThrowawayPostgres, users: int) -> None:
     """Users, profiles and training state of `users` people, as the app and dbt would have left them."""
-    inputs = population(users)
-    history = inputs.history
-    with postgres.connect() as owner, owner.cursor() as cursor:
-        cursor.execute("create schema if not exists intermediate")
-        cursor.execute("""
-            create table intermediate.training_state (
-              user_key bigint, exercise_key integer, session_on integer[], top_load_kg real[], top_reps smallint[], fewest_reps smallint[],
-              sets_at_top smallint[], rpe real[], e1rm_kg real[])
-        """)
-        cursor.execute("grant select on intermediate.training_state to mesocycle_pipeline")
+    with postgres.connect() as owner:
+        owner.execute(STATE_TABLES)
+        for start in range(0, users, FILLED_TOGETHER):
+            _fill_part(owner, population(min(users - start, FILLED_TOGETHER), seed=1 + start), start)
+        owner.execute(STATE_IS_BUILT)
+        owner.execute("vacuum analyze app.users, app.profiles, intermediate.training_state")
+
+
+def _fill_part(owner: psycopg.Connection, inputs: PlanningInputs, shift: int) -> None:
+    keys = (inputs.user_key + shift).tolist()
+    with owner.cursor() as cursor:
         with cursor.copy("copy app.users (user_id, time_zone) from stdin") as copy:
-            copy.write("".join(f"user {key}\tUTC\n" for key in inputs.user_key.tolist()))
+            copy.write("".join(f"user {key}\tUTC\n" for key in keys))
         columns = "user_key, goal, experience_level, days_per_week, session_minutes, gym_equipment, limitations, sex, birth_year, body_weight_kg, weight_unit"
         equipment = "{" + ",".join(GYM) + "}"
         with cursor.copy(f"copy app.profiles ({columns}, disliked_exercise_keys) from stdin") as copy:
             disliked = np.split(inputs.disliked.keys, inputs.disliked.offsets[1:-1])
-            for user in range(users):
+            for user in range(len(inputs)):
                 row = (
-                    str(inputs.user_key[user]),
+                    str(keys[user]),
                     GOALS[inputs.goal[user]].value,
                     LEVELS[inputs.experience[user]].value,
                     "4",
@@ -164,22 +183,41 @@ def fill(postgres: ThrowawayPostgres, users: int) -> None:
                     "{" + ",".join(map(str, disliked[user].tolist())) + "}",
                 )
                 copy.write("\t".join(row) + "\n")
-        owner_key = np.repeat(inputs.user_key, np.diff(history.offsets))
-        length = (history.session_on > NO_DATE).sum(axis=1)
-        names = ("session_on", "top_load_kg", "top_reps", "fewest_reps", "sets_at_top", "rpe", "e1rm_kg")
+        owner_key = np.repeat(inputs.user_key + shift, np.diff(inputs.history.offsets)).tolist()
+        exercise_key = inputs.history.exercise_key.tolist()
+        sessions, session_ends, sets, set_ends = packed(inputs.history)
         with cursor.copy("copy intermediate.training_state from stdin") as copy:
-            lists = [getattr(history, name).tolist() for name in names]
-            for row in range(len(history)):
-                arrays = ("{" + ",".join(map(str, column[row][: length[row]])) + "}" for column in lists)
-                copy.write(f"{owner_key[row]}\t{history.exercise_key[row]}\t" + "\t".join(arrays).replace("nan", "NaN") + "\n")
-        cursor.execute("create index on intermediate.training_state (user_key)")
-    with postgres.connect() as owner:
-        owner.execute("vacuum analyze app.users, app.profiles, intermediate.training_state")
+            session, at_set = 0, 0
+            for row in range(len(owner_key)):
+                until, until_set = session_ends[row], set_ends[row]
+                copy.write(
+                    f"{owner_key[row]}\t{exercise_key[row]}\t\\\\x{sessions[28 * session : 28 * until]}\t\\\\x{sets[20 * at_set : 20 * until_set]}\n"
+                )
+                session, at_set = until, until_set
+
+
+def packed(history: History) -> tuple[str, list[int], str, list[int]]:
+    """Sessions and sets of a history as the columns of `intermediate.training_state` hold them, in hexadecimal, with each row's ends."""
+    row, place = np.nonzero(history.session_on > NO_DATE)
+    count = history.sets_at_top[row, place].astype(np.int64)
+    session_on = history.session_on[row, place].astype(np.int64) - POSTGRES_EPOCH_DAYS
+    sessions = np.zeros(len(row), dtype=STATE_SESSION)
+    sessions["started_at"] = (session_on * 86_400 + 64_800) * 1_000_000
+    sessions["session_on"], sessions["sets"] = session_on, count
+    of_set = np.repeat(np.arange(len(row)), count)
+    is_first = np.concatenate([[True], of_set[1:] != of_set[:-1]])
+    sets = np.zeros(len(of_set), dtype=STATE_SET)
+    sets["load_kg"] = history.top_load_kg[row, place][of_set]
+    sets["reps"] = np.where(is_first, history.top_reps[row, place][of_set], history.fewest_reps[row, place][of_set])
+    sets["rpe"] = history.rpe[row, place][of_set]
+    rows = np.bincount(row, minlength=len(history))
+    sets_of_row = np.bincount(row, weights=count, minlength=len(history)).astype(np.int64)
+    return sessions.tobytes().hex(), np.cumsum(rows).tolist(), sets.tobytes().hex(), np.cumsum(sets_of_row).tolist()
 
 
 def _regenerate(url: str, queue: Any, only_changed: bool) -> None:
     movements(load_catalogue())  # once per process, like the interpreter's start: not a cost of users
-    with plans.bulk_reader(url) as read:
+    with bulk_reader(url) as read:
         read("select 1 as one")
     began = time.perf_counter()
     done = plans.regenerate(url, as_of=AS_OF, only_changed=only_changed)

@@ -40,6 +40,14 @@ def anything_changed(connection: psycopg.Connection) -> bool:
     return any(_moved(connection, source) for source in SOURCES) or _a_day_passed(connection)
 
 
+def plans_moved(connection: psycopg.Connection) -> bool:
+    """True where the marts of an earlier build don't know of plans that were written since the last search for changes."""
+    query = (
+        "select to_regclass('staging.change_cursor') is not null and to_regclass('intermediate.planned_session_completions') is not null"
+    )
+    return connection.execute(query).fetchone() == (True,) and _moved(connection, "plans.plans")
+
+
 def _moved(connection: psycopg.Connection, source: str) -> bool:
     query = sql.SQL(
         """

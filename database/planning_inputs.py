@@ -124,8 +124,8 @@ _RAW_SET: Final = np.dtype(
 STATE_SQL: Final = (
     "select user_key, exercise_key, sessions, sets from intermediate.training_state where {users} order by user_key, exercise_key"
 )
-_STATE_SESSION: Final = np.dtype([("started_at", ">i8"), ("session_on", ">i4"), ("sets", ">i2")])
-_STATE_SET: Final = np.dtype([("load_kg", ">f4"), ("reps", ">i2"), ("rpe", ">f4")])
+STATE_SESSION: Final = np.dtype([("started_at", ">i8"), ("session_on", ">i4"), ("sets", ">i2")])
+STATE_SET: Final = np.dtype([("load_kg", ">f4"), ("reps", ">i2"), ("rpe", ">f4")])
 """The records of `sessions` and `sets` in `intermediate.training_state`, newest session first."""
 
 BEHIND_STATE_SQL: Final = """
@@ -319,8 +319,8 @@ def _state_sets(state: Columns, deloads: "Deloads", as_of: datetime) -> tuple[Se
     """Sets of the sessions that count, and the users of whom the state holds too few of them to say which are the last ones."""
     user_key = state.plain["user_key"].astype(np.int64)
     offsets, octets = state.lists["sessions"]
-    sessions = np.frombuffer(octets.tobytes(), dtype=_STATE_SESSION)
-    row = np.repeat(np.arange(len(user_key)), np.diff(offsets) // _STATE_SESSION.itemsize)
+    sessions = np.frombuffer(octets.tobytes(), dtype=STATE_SESSION)
+    row = np.repeat(np.arange(len(user_key)), np.diff(offsets) // STATE_SESSION.itemsize)
     started_at, counts = sessions["started_at"].astype(np.int64), sessions["sets"].astype(np.int64)
     session_on = sessions["session_on"].astype(np.int32) + np.int32(POSTGRES_EPOCH_DAYS)
     counted = (started_at <= microseconds(as_of)) & ~deloads.cover(user_key[row], session_on)
@@ -334,7 +334,7 @@ def _state_sets(state: Columns, deloads: "Deloads", as_of: datetime) -> tuple[Se
     of_set = np.repeat(np.arange(len(sessions)), counts)
     chosen = kept[of_set]
     of_set = of_set[chosen]
-    records = np.frombuffer(state.lists["sets"][1].tobytes(), dtype=_STATE_SET)[chosen]
+    records = np.frombuffer(state.lists["sets"][1].tobytes(), dtype=STATE_SET)[chosen]
     sets = Sets(
         user_key=user_key[row][of_set],
         exercise_key=state.plain["exercise_key"].astype(np.int32)[row][of_set],

@@ -33,7 +33,7 @@ from domain.planning.batch import WEEKS
 
 BUCKETS: Final = 64
 """Users are partitioned by user_key % 64."""
-SLICE_USERS: Final = 16384
+SLICE_USERS: Final = 8192
 """Users that are read, planned and written together: bounds memory whatever the number of users."""
 EPOCH: Final = date(1970, 1, 1)
 PLAN_COLUMNS: Final = (

@@ -7,7 +7,7 @@
 }}
 -- What changed since the last capture, as keys of the marts. The marts themselves are read as they stand, without
 -- ref(),
--- because they are built from this.
+-- because they are built from this; so are plans, which are made from the training state.
 {%- set sessions = "intermediate.exercise_sessions" %}
 {%- set known_users = "intermediate.user_zones" %}
 
@@ -64,11 +64,7 @@ with
         where {{ not_yet_seen("deletions.xid") }}
     ),
 
-    planned as (
-        select distinct plans.user_key
-        from {{ source("plans", "plans") }} as plans
-        where {{ not_yet_seen("plans.xid") }}
-    ),
+    planned as (select distinct plans.user_key from plans.plans as plans where {{ not_yet_seen("plans.xid") }}),
 
     profiled as (
         select profiles.user_key
@@ -76,7 +72,7 @@ with
         where {{ not_yet_seen("profiles.xid") }}
     ),
 
-    -- Who lifted with an exercise that is another one now: assisted, other muscles, another name.
+    -- Who lifts with an exercise that is another one now: assisted, other muscles, another name.
     changed_exercises as materialized(
         select exercises.exercise_key
         from {{ source("app", "exercises") }} as exercises
@@ -87,6 +83,13 @@ with
         select distinct sessions.user_key
         from {{ sessions }} as sessions
         join changed_exercises on changed_exercises.exercise_key = sessions.exercise_key
+        union
+        -- Or is asked to lift with it: planned sets by muscle. Plans are looked at only where an exercise changed.
+        select distinct plans.user_key
+        from plans.plans as plans
+        where
+            (select count(*) from changed_exercises) > 0
+            and plans.exercise_key && (select array_agg(exercise_key) from changed_exercises)
     ),
 
     -- A day passed (or a replay went back): windows slide for everybody who trained, or had a plan, in the two years
@@ -112,7 +115,7 @@ with
         select known.user_key
         from moved_zones
         join {{ known_users }} as known on known.time_zone = moved_zones.time_zone
-        join {{ source("plans", "plans") }} as plans on plans.user_key = known.user_key
+        join plans.plans as plans on plans.user_key = known.user_key
         where plans.starts_on between moved_zones.earlier_on - 770 and moved_zones.later_on
         group by known.user_key
     ),

@@ -11,12 +11,14 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtC
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from database.builds import build
+from database.freshness import plans_moved
 from orchestration.dbt import DBT_PROJECT, build_folder, dbt_environment, dbt_project
 from orchestration.resources import Warehouse
 from orchestration.run import POSTGRES_POOL, build_as_of, is_full
 
 PROJECT = dbt_project()
 PLANS = dg.AssetKey(["plans", "plans"])
+CHANGES = dg.AssetKey(["staging", "changes"])
 
 
 class PlansAreOneAsset(DagsterDbtTranslator):
@@ -44,8 +46,12 @@ def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Itera
     dbt = DbtCliResource(project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT, dbt_executable=str(Path(sys.executable).parent / "dbt"))
     arguments = ["build", *(["--full-refresh"] if is_full(context) else [])]
     as_of = build_as_of(context)
+    after_plans = comes_after_plans(context)
     with build(warehouse.owner_url, kind=build_kind(context), as_of=as_of) as details:
         details["run_id"] = context.run.run_id
+        if after_plans and has_new_plans(warehouse):
+            chosen = [key.path[-1] for key in context.selected_asset_keys]
+            dbt.cli(["run", "--exclude", *chosen], manifest=PROJECT.manifest_path, target_path=build_folder()).wait()
         invocation = dbt.cli(arguments, context=context, target_path=build_folder())
         try:
             yield from invocation.stream()
@@ -64,6 +70,23 @@ def failure_of(error: DagsterDbtCliRuntimeError) -> dg.Failure:
 
 
 def build_kind(context: dg.AssetExecutionContext) -> str:
-    """`marts` where this step brings the marts up to date, else the layer that it stops at."""
+    """`marts` where this step brings the marts up to date, else the layer that it stops at (plans are made in between, then the rest)."""
     layers = {key.path[0] for key in context.selected_asset_keys}
-    return "marts" if "marts" in layers else "intermediate"
+    comes_before_plans = runs_plans(context) and CHANGES in context.selected_asset_keys
+    return "marts" if "marts" in layers and not comes_before_plans else "intermediate"
+
+
+def runs_plans(context: dg.AssetExecutionContext) -> bool:
+    """Whether this run regenerates plans, too."""
+    return PLANS in context.op_execution_context.job_def.asset_layer.selected_asset_keys
+
+
+def comes_after_plans(context: dg.AssetExecutionContext) -> bool:
+    """Whether this is the second of two steps of one run: what plans are made from was built before them, this is what shows them."""
+    return runs_plans(context) and CHANGES not in context.selected_asset_keys
+
+
+def has_new_plans(warehouse: Warehouse) -> bool:
+    """Whether plans came after the search for changes, so that the steps before them have to look once more."""
+    with warehouse.connect() as connection:
+        return plans_moved(connection)

@@ -12,7 +12,10 @@ KEY = dg.AssetKey(["plans", "plans"])
 
 @dg.asset(
     key=KEY,
-    deps=[dg.AssetKey(["app", table]) for table in ("users", "profiles", "workouts", "workout_sets")],
+    deps=[
+        dg.AssetKey(["intermediate", "training_state"]),
+        *(dg.AssetKey(["app", table]) for table in ("users", "profiles", "workouts", "workout_sets")),
+    ],
     description=(
         "Four-week training plans, one per user, with a reason for every number. A run regenerates the plans of users whose inputs "
         "changed (a workout, the profile, a new week, the engine); plans of all others stay. History is kept in `plans.plans`."
