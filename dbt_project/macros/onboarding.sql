@@ -11,6 +11,8 @@
             flow_steps.flow_key,
             flow_steps.position,
             flow_steps.is_required,
+            flow_steps.required_before,
+            flow_steps.window_seconds,
             events.event_type,
             events.occurred_at,
             events.received_at,
@@ -59,6 +61,97 @@
 
 
 {#-
+  The columns of intermediate.onboarding_trace from `onboarding_events()`. Segments only where a journey may be entered: elsewhere they
+  would be sorted for nothing.
+-#}
+{% macro onboarding_trace_of(events) -%}
+    select
+        person_key,
+        flow_key,
+        position,
+        is_required,
+        required_before,
+        window_seconds,
+        event_type,
+        event_type = 'completed' or (event_type = 'skipped' and not is_required) as is_done,
+        occurred_at,
+        event_id,
+        case when position = 1 then nullif(platform, '') end as platform,
+        case when position = 1 then nullif(app_version, '') end as app_version,
+        case when position = 1 then nullif(acquisition_channel, '') end as acquisition_channel,
+        error_code,
+        substr(traceparent, 4, 32) as trace_id
+    from {{ events }}
+{%- endmacro %}
+
+
+{#- The models that follow journeys event by event: what the trace is made for. -#}
+{% macro onboarding_readers() %}{{ return(["onboarding_steps", "onboarding_journeys", "onboarding_step_errors"]) }}{% endmacro %}
+
+
+{#- Will one of them be built in full? Then the trace holds everybody's events, else those of the people who changed. -#}
+{% macro onboarding_trace_is_all() %}
+    {%- if not execute or flags.WHICH not in ("run", "build") or should_full_refresh() -%} {{ return(true) }} {%- endif -%}
+    {%- set standing = [] -%}
+    {%- for node in graph.nodes.values() if node.name in onboarding_readers() and node.resource_type == "model" -%}
+        {%- set fingerprint = local_md5(node.raw_code ~ tojson(node.config.get("indexes", [])) ~ tojson(node.config.get("primary_key", []))) -%}
+        {%- set stands = mv_single_value(
+            "select count(*) = 1 and to_regclass('" ~ node.schema ~ "." ~ node.name ~ "') is not null from " ~ model_state() ~ " as own where own.model = '"
+            ~ node.name ~ "' and own.definition = '" ~ fingerprint ~ "' and not exists (select from " ~ model_state()
+            ~ " as steps where steps.model = 'onboarding_steps' and steps.rebuilt_at > own.rebuilt_at)") -%}
+        {%- if stands -%} {%- do standing.append(node.name) -%} {%- endif -%}
+    {%- endfor -%}
+    {{ return(standing | length < onboarding_readers() | length) }}
+{% endmacro %}
+
+
+{#- The trace's post-hook: whose events it holds. -#}
+{% macro remember_onboarding_trace() -%}
+create table if not exists staging.onboarding_trace_scope (is_all boolean not null, since_batch bigint not null, batch bigint not null);
+comment on table staging.onboarding_trace_scope is 'Whose events intermediate.onboarding_trace holds: everybody''s, or those of the people that changed after since_batch. One row.';
+delete from staging.onboarding_trace_scope;
+insert into staging.onboarding_trace_scope
+select
+    {{ onboarding_trace_is_all() }},
+    coalesce((select min(consumed_batch) from {{ model_state() }} where model in ('{{ onboarding_readers() | join("', '") }}')), 0),
+    (select batch from {{ change_cursor() }})
+{%- endmacro %}
+
+
+{#-
+  For a reader: does the trace hold what this build of it needs? Where somebody selects a reader without the trace, it may not; then the
+  events are looked up themselves.
+-#}
+{% macro trace_is_enough() %}
+    {%- if not execute or flags.WHICH not in ("run", "build") -%} {{ return(true) }} {%- endif -%}
+    {%- set plan = maintenance_plan() -%}
+    {%- if mv_single_value("select to_regclass('staging.onboarding_trace_scope') is null or to_regclass('" ~ ref("onboarding_trace") ~ "') is null") -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {{ return(mv_single_value(
+        "select coalesce(bool_or(batch >= (select batch from " ~ change_cursor() ~ ") and (is_all"
+        ~ (" or since_batch <= " ~ plan.consumed if plan.mode == "partial" else "") ~ ")), false) from staging.onboarding_trace_scope")) }}
+{% endmacro %}
+
+
+{#- How a reader begins: `people` (where only changed ones are computed) and their `events`. -#}
+{% macro onboarding_opening(is_partial, is_enough) -%}
+    {%- if is_partial %}
+    people as materialized {{ changed_keys(["person_key"]) }},
+    {%- endif %}
+    events as not materialized (
+        {%- if is_enough %}
+        select * from {{ ref("onboarding_trace") }} {%- if is_partial %} where person_key in (select person_key from people) {%- endif %}
+        {%- elif is_partial %}
+        {{ onboarding_trace_of("(" ~ onboarding_events("people") ~ ") as events") }}
+        {%- else %}
+        {{ onboarding_trace_of(ref("stg_onboarding_events")) }}
+        {%- endif %}
+    )
+{%- endmacro %}
+
+
+{#-
   For the capture of changes: everybody whose journeys may have become others. New events (however late), new links (both sides of
   them), what was removed or corrected, events that as_of passed, and journeys whose window closed with it.
 -#}
@@ -100,24 +193,27 @@
             min({{ events }}.occurred_at) filter (where event_type = 'started') as started_at,
             min({{ events }}.occurred_at) filter (where event_type = 'completed') as completed_at,
             min({{ events }}.occurred_at) filter (where event_type = 'skipped') as skipped_at,
-            min({{ events }}.occurred_at) filter (
-                where event_type = 'completed' or (event_type = 'skipped' and not {{ events }}.is_required)
-            ) as done_at,
+            min({{ events }}.occurred_at) filter (where {{ events }}.is_done) as done_at,
             count(*) filter (where event_type = 'started')::int as starts,
             count(*) filter (where event_type = 'skipped')::int as skips,
             count(*) filter (where event_type = 'error')::int as errors,
             min({{ onboarding_stamp(events ~ ".occurred_at") }} || coalesce(error_code, '(none)')) filter (where event_type = 'error') as first_error,
             max({{ onboarding_stamp(events ~ ".occurred_at") }} || coalesce(error_code, '(none)')) filter (where event_type = 'error') as last_error,
-            max({{ onboarding_stamp(events ~ ".occurred_at") }} || substr(traceparent, 4, 32)) filter (where traceparent is not null) as last_trace
+            max({{ onboarding_stamp(events ~ ".occurred_at") }} || trace_id) as last_trace
 {% endmacro %}
 
 
-{#- Microseconds since 1970 as 17 characters that sort like the instants: put before a text, the least or greatest is the first or last. -#}
+{#-
+  An instant as 17 digits that sort like the instants: put before a text, the least or greatest is the first or last. Microseconds since
+  2020, because from there a double holds them exactly until 2091; read as doubles, because numeric takes three times as long.
+-#}
 {% macro onboarding_stamp(instant) -%}
-    lpad((extract(epoch from {{ instant }}) * 1000000)::bigint::text, 17, '0') collate "C"
+    (20000000000000000 + (date_part('epoch', {{ instant }} - timestamptz '2020-01-01 00:00:00+00') * 1000000)::bigint)::text
 {%- endmacro %}
 
-{% macro onboarding_stamped_at(stamped) -%} timestamptz 'epoch' + left({{ stamped }}, 17)::bigint * interval '1 microsecond' {%- endmacro %}
+{% macro onboarding_stamped_at(stamped) -%}
+    timestamptz '2020-01-01 00:00:00+00' + (left({{ stamped }}, 17)::bigint - 20000000000000000) * interval '1 microsecond'
+{%- endmacro %}
 
 {% macro onboarding_stamped_text(stamped) -%} substr({{ stamped }}, 18) {%- endmacro %}
 
@@ -165,13 +261,16 @@ insert into staging.known_onboarding_flows select md5(string_agg(flows::text, '|
 {%- endmacro %}
 
 
-{#- The cohorts and segments that cells are counted for: days and weeks, each in all and by one attribute of the entry. `keys` come first. -#}
+{#- What cells are counted for: (grain, segment_by) pairs, '(all)' for the whole cohort. -#}
+{% macro onboarding_segments() %}{{ return(["(all)", "platform", "app_version", "acquisition_channel"]) }}{% endmacro %}
+
+{#- The same as grouping sets; `keys` come first. -#}
 {% macro onboarding_grouping_sets(keys) -%}
         grouping sets (
             {%- for grain in ["cohort_week_on, cohort_on", "cohort_week_on"] %}
             {%- set last_grain = loop.last %}
-            {%- for segment in ["", ", platform", ", app_version", ", acquisition_channel"] %}
-            ({{ keys }}, {{ grain }}{{ segment }}){{ "," if not (last_grain and loop.last) }}
+            {%- for segment in onboarding_segments() %}
+            ({{ keys }}, {{ grain }}{{ "" if segment == "(all)" else ", " ~ segment }}){{ "," if not (last_grain and loop.last) }}
             {%- endfor %}
             {%- endfor %}
         )
@@ -194,7 +293,14 @@ insert into staging.known_onboarding_flows select md5(string_agg(flows::text, '|
 {#-
   Pre-hook: where everything is built, joins by hash only. Nothing is known about a person_key that is computed from two tables, and seven
   columns of a cell look unique to the planner: where it guesses a handful of rows, a nested loop or a merge on half the key never ends.
+  Rows between processes are cheap beside what is computed of them, so both cores sort. With `groups` "sorted" they are taken as they come
+  by an index (a hash table of as many is seven times slower), with "hashed" in one pass without a sort.
 -#}
-{% macro onboarding_plan_for_all() -%}
-    {%- if is_partial() -%} select 1 {%- else -%} set local enable_nestloop = off; set local enable_mergejoin = off {%- endif -%}
+{% macro onboarding_plan_for_all(is_all=none, groups=none) -%}
+    {%- if (is_all is none and is_partial()) or is_all is false -%} select 1
+    {%- else -%}
+    set local enable_nestloop = off; set local enable_mergejoin = off; set local parallel_tuple_cost = 0.01
+    {%- if groups == "sorted" -%} ; set local enable_hashagg = off {%- endif -%}
+    {%- if groups == "hashed" -%} ; set local enable_sort = off; set local max_parallel_workers_per_gather = 0 {%- endif -%}
+    {%- endif -%}
 {%- endmacro %}

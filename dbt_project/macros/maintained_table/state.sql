@@ -11,8 +11,13 @@
     {%- if execute and flags.WHICH in ('run', 'build', 'test', 'seed', 'snapshot') -%}
 create table if not exists {{ change_queue() }} (
     batch bigint not null, kind text not null, user_key bigint, workout_key bigint, local_date date,
-    person_key bigint, cohort_week_on date
+    person_key bigint, cohort_on date, cohort_week_on date
 );
+do $$ begin
+    if not exists (select from pg_attribute where attrelid = '{{ change_queue() }}'::regclass and attname = 'cohort_on') then
+        alter table {{ change_queue() }} add column cohort_on date;
+    end if;
+end $$;
 create table if not exists {{ change_cursor() }} (
     is_current boolean primary key default true check (is_current),
     batch bigint not null, snapshot pg_snapshot, as_of timestamptz not null, captured_at timestamptz not null,

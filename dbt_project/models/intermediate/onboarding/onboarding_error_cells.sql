@@ -26,34 +26,39 @@ with
             errors.is_blocked,
             errors.is_recovered,
             errors.seconds_to_recover,
-            steps.done_at is not null as is_done
+            errors.is_done
         from {{ ref("onboarding_step_errors") }} as errors
         join
             {{ ref("onboarding_journeys") }} as journeys
             on journeys.person_key = errors.person_key
             and journeys.flow = errors.flow
             and journeys.flow_version = errors.flow_version
-        join
-            {{ ref("onboarding_steps") }} as steps
-            on steps.person_key = errors.person_key
-            and steps.flow = errors.flow
-            and steps.flow_version = errors.flow_version
-            and steps.position = errors.position
         {%- if is_partial() %} where errors.cohort_week_on in (select cohort_week_on from weeks) {%- endif %}
+    ),
+
+    counted as (
+        select
+            flow,
+            flow_version,
+            position,
+            error_code,
+            {{ onboarding_cell_names() }},
+            count(*) as users,
+            sum(hits) as hits,
+            count(*) filter (where is_blocked) as blocked,
+            count(*) filter (where is_recovered) as recovered,
+            percentile_cont(0.5) within group (order by seconds_to_recover) as median_seconds_to_recover,
+            count(*) filter (where is_mature) as mature_users,
+            count(*) filter (where is_mature and is_done) as mature_completed
+        from facts
+        group by {{ onboarding_grouping_sets("flow, flow_version, position, error_code") }}
     )
 
 select
-    flow,
-    flow_version,
-    position,
-    error_code,
-    {{ onboarding_cell_names() }},
-    count(*) as users,
-    sum(hits) as hits,
-    count(*) filter (where is_blocked) as blocked,
-    count(*) filter (where is_recovered) as recovered,
-    percentile_cont(0.5) within group (order by seconds_to_recover) as median_seconds_to_recover,
-    count(*) filter (where is_mature) as mature_users,
-    count(*) filter (where is_mature and is_done) as mature_completed
-from facts
-group by {{ onboarding_grouping_sets("flow, flow_version, position, error_code") }}
+    *,
+    row_number() over (
+        partition by flow, flow_version, grain, cohort_on, segment_by, segment, position
+        order by users desc, blocked desc, error_code
+    )
+    = 1 as is_top
+from counted

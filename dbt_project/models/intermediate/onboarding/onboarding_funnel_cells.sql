@@ -5,43 +5,27 @@
         indexes=[{"columns": ["cohort_week_on"]}],
         replaces=["cohort_week_on"],
         pre_hook="{{ onboarding_plan_for_all() }}",
-        change_kinds=["onboarding_journeys", "onboarding_steps"],
+        change_kinds=["onboarding_day_cells"],
     )
 }}
--- Percentiles don't add up, so each cohort and segment is counted from its own journeys; a week whose journeys
--- changed, as a whole.
+{%- set counts = [
+    "reached",
+    "mature_reached",
+    "completed",
+    "mature_completed",
+    "skipped",
+    "dropped",
+    "in_progress",
+    "users_with_errors",
+    "blocked",
+    "recovered",
+] %}
 with
     {%- if is_partial() %} weeks as materialized {{ changed_keys(["cohort_week_on"]) }}, {%- endif %}
-    facts as (
-        select
-            steps.flow,
-            steps.flow_version,
-            steps.position,
-            journeys.cohort_on,
-            journeys.cohort_week_on,
-            journeys.platform,
-            journeys.app_version,
-            journeys.acquisition_channel,
-            journeys.is_mature,
-            steps.outcome,
-            steps.done_at is not null as is_done,
-            steps.errors > 0 as has_errors,
-            steps.is_recovered,
-            steps.seconds_from_previous,
-            steps.last_event_at,
-            case
-                when steps.is_required
-                then steps.position = journeys.furthest_position
-                else steps.step = journeys.last_step
-            end as is_furthest,
-            journeys.status
-        from {{ ref("onboarding_journeys") }} as journeys
-        join
-            {{ ref("onboarding_steps") }} as steps
-            on steps.person_key = journeys.person_key
-            and steps.flow = journeys.flow
-            and steps.flow_version = journeys.flow_version
-        {%- if is_partial() %} where journeys.cohort_week_on in (select cohort_week_on from weeks) {%- endif %}
+    days as not materialized(
+        select *
+        from {{ ref("onboarding_day_cells") }}
+        {%- if is_partial() %} where cohort_week_on in (select cohort_week_on from weeks) {%- endif %}
     ),
 
     counted as (
@@ -50,23 +34,48 @@ with
             flow_version,
             position,
             {{ onboarding_cell_names() }},
-            count(*) as reached,
-            count(*) filter (where is_mature) as mature_reached,
-            count(*) filter (where is_done) as completed,
-            count(*) filter (where is_done and is_mature) as mature_completed,
-            count(*) filter (where outcome = 'skipped') as skipped,
-            count(*) filter (where is_furthest and status = 'dropped') as dropped,
-            count(*) filter (where is_furthest and status = 'in_progress') as in_progress,
-            count(*) filter (where has_errors) as users_with_errors,
-            count(*) filter (where outcome = 'blocked') as blocked,
-            count(*) filter (where is_recovered) as recovered,
-            avg(seconds_from_previous) as average_seconds,
-            percentile_cont(array[0.25, 0.5, 0.75, 0.9, 0.95]) within group (
-                order by seconds_from_previous
-            ) as percentiles,
+            {%- for count in counts %} sum({{ count }})::bigint as {{ count }}, {%- endfor %}
+            sum(total_seconds) / nullif(sum(completed), 0)::double precision as average_seconds,
             max(last_event_at) as last_event_at
-        from facts
+        from days
         group by {{ onboarding_grouping_sets("flow, flow_version, position") }}
+    ),
+
+    -- The day cells are sorted, not their times, which are many more: they come out of their arrays in groups. One
+    -- cohort and segment after the other, because grouping sets would sort the times.
+    timed as (
+        {%- for grain in ["day", "week"] %}
+            {%- set outer_last = loop.last %}
+            {%- set cohort = "cohort_on" if grain == "day" else "cohort_week_on" %}
+            {%- for segment_by in onboarding_segments() %}
+                {%- set segment = "'(all)'::text" if segment_by == "(all)" else segment_by %}
+                select
+                    flow,
+                    flow_version,
+                    position,
+                    '{{ grain }}' as grain,
+                    {{ cohort }} as cohort_on,
+                    '{{ segment_by }}' as segment_by,
+                    segment,
+                    percentile_cont(array[0.25, 0.5, 0.75, 0.9, 0.95]) within group (order by second) as percentiles
+                from
+                    (
+                        select
+                            flow,
+                            flow_version,
+                            position,
+                            {{ cohort }},
+                            {{ segment }} as segment,
+                            unnest(seconds) as second
+                        from days
+                        order by flow, flow_version, position, {{ cohort }}, segment
+                    ) as times
+                group by flow, flow_version, position, {{ cohort }}, segment
+                {%- if not (outer_last and loop.last) %}
+                    union all
+                {%- endif %}
+            {%- endfor %}
+        {%- endfor %}
     ),
 
     -- A step that nobody of a cohort reached has its row of zeros. Added up instead of joined: seven columns look
@@ -81,20 +90,26 @@ with
             cohort_week_on,
             segment_by,
             segment,
-            reached,
-            mature_reached,
-            completed,
-            mature_completed,
-            skipped,
-            dropped,
-            in_progress,
-            users_with_errors,
-            blocked,
-            recovered,
+            {{ counts | join(", ") }},
             average_seconds,
-            percentiles,
+            null::double precision[] as percentiles,
             last_event_at
         from counted
+        union all
+        select
+            flow,
+            flow_version,
+            position,
+            grain,
+            cohort_on,
+            null,
+            segment_by,
+            segment,
+            {% for _ in counts %} 0, {% endfor %}
+            null,
+            percentiles,
+            null
+        from timed
         union all
         select
             counted.flow,
@@ -105,16 +120,7 @@ with
             counted.cohort_week_on,
             counted.segment_by,
             counted.segment,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
+            {% for _ in counts %} 0, {% endfor %}
             null,
             null,
             null
@@ -136,20 +142,7 @@ with
             segment_by,
             segment,
             position,
-            {%- for count in [
-                "reached",
-                "mature_reached",
-                "completed",
-                "mature_completed",
-                "skipped",
-                "dropped",
-                "in_progress",
-                "users_with_errors",
-                "blocked",
-                "recovered",
-            ] %}
-                sum({{ count }})::bigint as {{ count }},
-            {%- endfor %}
+            {%- for count in counts %} sum({{ count }})::bigint as {{ count }}, {%- endfor %}
             max(average_seconds) as average_seconds,
             max(percentiles) as percentiles,
             max(last_event_at) as last_event_at
@@ -175,6 +168,14 @@ select
     cells.mature_reached,
     cells.completed,
     cells.mature_completed,
+    -- Against an optional step a rate would mean nothing: the denominator is the required step before. The last of
+    -- them has the least, because in order nobody completes a step without the ones before.
+    coalesce(
+        min(cells.mature_completed) filter (where flow_steps.is_required) over (
+            cohort rows between unbounded preceding and 1 preceding
+        ),
+        first_value(cells.mature_reached) over cohort
+    ) as mature_previous,
     cells.skipped,
     cells.dropped,
     cells.in_progress,

@@ -5,23 +5,17 @@
         indexes=[{"columns": ["cohort_week_on"]}],
         replaces=["person_key"],
         change_kinds=["person"],
-        emits=["cohort_week_on"],
+        emits=["cohort_on", "cohort_week_on"],
         pre_hook="{{ onboarding_plan_for_all() }}",
     )
 }}
 -- depends_on: {{ ref("changes") }}
 -- depends_on: {{ ref("stg_onboarding_events") }}
--- depends_on: {{ ref("onboarding_changed_events") }}
+-- depends_on: {{ ref("onboarding_trace") }}
 -- Errors in order: from the step being reached on, inside the window, for an optional step not after the next
 -- required one.
 with
-    {%- if is_partial() %}
-        people as materialized {{ changed_keys(["person_key"]) }},
-        events as not materialized(
-            select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
-        ),
-    {%- else %} events as not materialized(select * from {{ ref("stg_onboarding_events") }}),
-    {%- endif %}
+    {{ onboarding_opening(is_partial(), trace_is_enough()) }},
 
     errors as (
         select person_key, flow_key, position, occurred_at, coalesce(error_code, '(none)') as error_code
@@ -40,6 +34,7 @@ select
     count(*)::int as hits,
     min(errors.occurred_at) as first_at,
     bool_or(steps.outcome = 'blocked') as is_blocked,
+    bool_or(steps.done_at is not null) as is_done,
     coalesce(min(steps.done_at) >= min(errors.occurred_at), false) as is_recovered,
     case
         when min(steps.done_at) >= min(errors.occurred_at)

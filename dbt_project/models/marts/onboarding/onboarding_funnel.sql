@@ -26,117 +26,75 @@
     )
 }}
 with
-    cells as (select * from {{ ref("onboarding_funnel_cells") }}),
-
-    top_errors as (
-        select distinct
-            on (flow, flow_version, grain, cohort_on, segment_by, segment, position)
-            flow,
-            flow_version,
-            grain,
-            cohort_on,
-            segment_by,
-            segment,
-            position,
-            error_code as top_error,
-            users as top_error_users
-        from {{ ref("onboarding_error_cells") }}
-        order by
-            flow, flow_version, grain, cohort_on, segment_by, segment, position, users desc, blocked desc, error_code
-    ),
-
-    -- Against an optional step a rate would mean nothing: the denominator is the required step before.
-    -- The last of them has the least, because in order nobody completes a step without the ones before.
-    based as (
-        select
-            *,
-            coalesce(
-                min(mature_completed) filter (where is_required) over (
-                    partition by flow, flow_version, grain, cohort_on, segment_by, segment
-                    order by position
-                    rows between unbounded preceding and 1 preceding
-                ),
-                mature_entered
-            ) as mature_previous
-        from cells
-    ),
-
-    rated as (
+    cells as not materialized(
         select
             *,
             mature_completed / nullif(mature_entered, 0)::double precision as conversion_from_start,
             mature_completed / nullif(mature_previous, 0)::double precision as conversion_from_previous
-        from based
+        from {{ ref("onboarding_funnel_cells") }}
     ),
 
-    -- The cohort of the period before, where there was one. A window, because a join of all cells with themselves on
-    -- seven columns is
-    -- estimated at one row and then done by nested loops.
-    compared as (
-        select
-            *,
-            case when is_next then lag(conversion_from_start) over cohorts end as conversion_from_start_before,
-            case when is_next then lag(conversion_from_previous) over cohorts end as conversion_from_previous_before
-        from
-            (
-                select *, lag(cohort_on) over cohorts = cohort_on - case grain when 'day' then 1 else 7 end as is_next
-                from rated
-                window
-                    cohorts as (
-                        partition by flow, flow_version, grain, segment_by, segment, position order by cohort_on
-                    )
-            ) as neighbours
-        window cohorts as (partition by flow, flow_version, grain, segment_by, segment, position order by cohort_on)
-    )
+    through as (select flow, flow_version, max(last_event_at) as data_through from cells group by flow, flow_version)
 
 select
-    rated.flow,
-    rated.flow_version,
-    rated.grain,
-    rated.cohort_on,
-    rated.segment_by,
-    rated.segment,
-    rated.position,
-    rated.step,
-    rated.is_required,
-    rated.entered,
-    rated.mature_entered,
-    rated.reached,
-    rated.completed,
-    rated.skipped,
-    rated.dropped,
-    rated.in_progress,
-    rated.mature_reached,
-    rated.mature_completed,
-    rated.mature_previous,
-    rated.conversion_from_start,
-    {{ wilson_bound("rated.mature_completed", "rated.mature_entered", "-") }} as conversion_from_start_low,
-    {{ wilson_bound("rated.mature_completed", "rated.mature_entered", "+") }} as conversion_from_start_high,
-    rated.conversion_from_previous,
-    {{ wilson_bound("rated.mature_completed", "rated.mature_previous", "-") }} as conversion_from_previous_low,
-    {{ wilson_bound("rated.mature_completed", "rated.mature_previous", "+") }} as conversion_from_previous_high,
-    rated.conversion_from_start - rated.conversion_from_start_before as conversion_from_start_change,
-    rated.conversion_from_previous - rated.conversion_from_previous_before as conversion_from_previous_change,
-    rated.average_seconds,
-    rated.p25_seconds,
-    rated.median_seconds,
-    rated.p75_seconds,
-    rated.p90_seconds,
-    rated.p95_seconds,
-    rated.users_with_errors,
-    rated.blocked,
-    rated.recovered,
-    top_errors.top_error,
-    coalesce(top_errors.top_error_users, 0) as top_error_users,
-    rated.window_seconds,
-    max(rated.last_event_at) over (partition by rated.flow, rated.flow_version) as data_through
-from compared as rated
+    cells.flow,
+    cells.flow_version,
+    cells.grain,
+    cells.cohort_on,
+    cells.segment_by,
+    cells.segment,
+    cells.position,
+    cells.step,
+    cells.is_required,
+    cells.entered,
+    cells.mature_entered,
+    cells.reached,
+    cells.completed,
+    cells.skipped,
+    cells.dropped,
+    cells.in_progress,
+    cells.mature_reached,
+    cells.mature_completed,
+    cells.mature_previous,
+    cells.conversion_from_start,
+    {{ wilson_bound("cells.mature_completed", "cells.mature_entered", "-") }} as conversion_from_start_low,
+    {{ wilson_bound("cells.mature_completed", "cells.mature_entered", "+") }} as conversion_from_start_high,
+    cells.conversion_from_previous,
+    {{ wilson_bound("cells.mature_completed", "cells.mature_previous", "-") }} as conversion_from_previous_low,
+    {{ wilson_bound("cells.mature_completed", "cells.mature_previous", "+") }} as conversion_from_previous_high,
+    cells.conversion_from_start - before.conversion_from_start as conversion_from_start_change,
+    cells.conversion_from_previous - before.conversion_from_previous as conversion_from_previous_change,
+    cells.average_seconds,
+    cells.p25_seconds,
+    cells.median_seconds,
+    cells.p75_seconds,
+    cells.p90_seconds,
+    cells.p95_seconds,
+    cells.users_with_errors,
+    cells.blocked,
+    cells.recovered,
+    errors.error_code as top_error,
+    coalesce(errors.users, 0) as top_error_users,
+    cells.window_seconds,
+    through.data_through
+from cells
+join through on through.flow = cells.flow and through.flow_version = cells.flow_version
 left join
-    top_errors
-    on top_errors.flow = rated.flow
-    and top_errors.flow_version = rated.flow_version
-    and top_errors.grain = rated.grain
-    and top_errors.cohort_on = rated.cohort_on
-    and top_errors.segment_by = rated.segment_by
-    and top_errors.segment = rated.segment
-    and top_errors.position = rated.position
+    cells as before
+    on before.flow = cells.flow
+    and before.flow_version = cells.flow_version
+    and before.grain = cells.grain
+    and before.cohort_on = cells.cohort_on - case cells.grain when 'day' then 1 else 7 end
+    and before.segment_by = cells.segment_by
+    and before.segment = cells.segment
+    and before.position = cells.position
+left join
+    {{ ref("onboarding_error_cells") }} as errors
+    on errors.flow = cells.flow
+    and errors.flow_version = cells.flow_version
+    and errors.grain = cells.grain
+    and errors.cohort_on = cells.cohort_on
+    and errors.segment_by = cells.segment_by
+    and errors.segment = cells.segment
+    and errors.position = cells.position
+    and errors.is_top

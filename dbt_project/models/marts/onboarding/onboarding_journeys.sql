@@ -5,21 +5,15 @@
         indexes=[{"columns": ["cohort_week_on"]}],
         replaces=["person_key"],
         change_kinds=["person"],
-        emits=["cohort_week_on"],
-        pre_hook="{{ onboarding_plan_for_all() }}",
+        emits=["cohort_on", "cohort_week_on"],
+        pre_hook="{{ onboarding_plan_for_all(groups='sorted') }}",
     )
 }}
 -- depends_on: {{ ref("changes") }}
 -- depends_on: {{ ref("stg_onboarding_events") }}
--- depends_on: {{ ref("onboarding_changed_events") }}
+-- depends_on: {{ ref("onboarding_trace") }}
 with
-    {%- if is_partial() %}
-        people as materialized {{ changed_keys(["person_key"]) }},
-        events as not materialized(
-            select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
-        ),
-    {%- else %} events as not materialized(select * from {{ ref("stg_onboarding_events") }}),
-    {%- endif %}
+    {{ onboarding_opening(is_partial(), trace_is_enough()) }},
     flow_steps as not materialized(select * from {{ ref("onboarding_flow_steps") }}),
 
     steps as not materialized(
@@ -34,9 +28,9 @@ with
             on (events.person_key, events.flow_key)
             events.person_key,
             events.flow_key,
-            coalesce(nullif(events.platform, ''), '(none)') as platform,
-            coalesce(nullif(events.app_version, ''), '(none)') as app_version,
-            coalesce(nullif(events.acquisition_channel, ''), '(none)') as acquisition_channel
+            coalesce(events.platform, '(none)') as platform,
+            coalesce(events.app_version, '(none)') as app_version,
+            coalesce(events.acquisition_channel, '(none)') as acquisition_channel
         from events
         where events.position = 1
         order by events.person_key, events.flow_key, events.occurred_at, events.event_id

@@ -4,77 +4,71 @@
         primary_key=["person_key", "flow", "flow_version", "position"],
         replaces=["person_key"],
         change_kinds=["person"],
-        emits=["cohort_week_on"],
-        pre_hook="{{ onboarding_plan_for_all() }}",
+        emits=["cohort_on", "cohort_week_on"],
+        pre_hook="{{ onboarding_plan_for_all(groups='sorted') }}",
     )
 }}
 -- depends_on: {{ ref("changes") }}
 -- depends_on: {{ ref("stg_onboarding_events") }}
--- depends_on: {{ ref("onboarding_changed_events") }}
+-- depends_on: {{ ref("onboarding_trace") }}
 -- Who took all steps in order, which is nearly everybody, has each step's first events as they are: `checked` proves
 -- it for each
 -- journey. The others' chains are followed event by event: `chain`.
 with recursive
-    {%- if is_partial() %}
-        people as materialized {{ changed_keys(["person_key"]) }},
-        events as not materialized(
-            select * from {{ ref("onboarding_changed_events") }} where person_key in (select person_key from people)
-        ),
-    {%- else %} events as not materialized(select * from {{ ref("stg_onboarding_events") }}),
-    {%- endif %}
+    {{ onboarding_opening(is_partial(), trace_is_enough()) }},
     flow_steps as not materialized(select * from {{ ref("onboarding_flow_steps") }}),
 
     measured as (
-        select events.person_key, events.flow_key, events.position, {{ onboarding_step_measures("events") }}
+        select
+            events.person_key,
+            events.flow_key,
+            events.position,
+            bool_and(events.is_required) as is_required,
+            max(events.required_before) as required_before,
+            max(events.window_seconds) as window_seconds,
+            {{ onboarding_step_measures("events") }}
         from events
         group by events.person_key, events.flow_key, events.position
     ),
 
+    -- Joins would lose the order that the trace's index gives, and each further window costs a pass over everybody.
     checked as (
         select
-            measured.*,
-            flow_steps.is_required,
-            flow_steps.required_before,
-            flow_steps.window_seconds,
-            min(measured.reached_at) filter (where flow_steps.is_first) over journey as entered_at,
-            max(measured.done_at) filter (where flow_steps.is_required) over before as done_before_at,
-            count(measured.done_at) filter (where flow_steps.is_required) over before as done_before,
-            min(measured.done_at) filter (where flow_steps.is_required) over later as next_done_at
+            *,
+            coalesce(first_value(reached_at) over before, reached_at) as entered_at,
+            coalesce(first_value(position) over before, position) as first_position,
+            max(done_at) filter (where is_required) over before as done_before_at,
+            count(done_at) filter (where is_required) over before as done_before,
+            max(last_event_at) filter (where not is_required) over before as optional_before_at
         from measured
-        join flow_steps on flow_steps.flow_key = measured.flow_key and flow_steps.position = measured.position
         window
-            journey as (partition by measured.person_key, measured.flow_key),
             before as (
-                partition by measured.person_key, measured.flow_key
-                order by measured.position
-                rows between unbounded preceding and 1 preceding
-            ),
-            later as (
-                partition by measured.person_key, measured.flow_key
-                order by measured.position
-                rows between 1 following and unbounded following
+                partition by person_key, flow_key order by position rows between unbounded preceding and 1 preceding
             )
     ),
 
+    -- An optional step's events must end before the next required step is done; in order, that is before all later
+    -- ones are.
     judged as (
         select
             *,
             entered_at + make_interval(secs => window_seconds) as matured_at,
             coalesce(done_before_at, entered_at) as ready_at,
+            count(done_at) filter (where is_required) over journey > done_before as is_passed,
             bool_and(
                 {% if var("follow_every_chain", false) %}false and {% endif %}
                 done_before = required_before
                 and reached_at >= coalesce(done_before_at, entered_at)
                 and last_event_at <= entered_at + make_interval(secs => window_seconds)
-                and (is_required or next_done_at is null or last_event_at <= next_done_at)
-            ) over (partition by person_key, flow_key) as is_in_order
+                and (not is_required or done_at is null or optional_before_at is null or optional_before_at <= done_at)
+            ) over journey as is_in_order
         from checked
+        where first_position = 1
+        window journey as (partition by person_key, flow_key)
     ),
 
     tangled_journeys as materialized(
-        select distinct person_key, flow_key, entered_at, matured_at
-        from judged
-        where entered_at is not null and is_in_order is not true
+        select distinct person_key, flow_key, entered_at, matured_at from judged where not is_in_order
     ),
 
     -- No joins from here on but with the few rows of flow_steps: how many journeys are tangled is unknown to the
@@ -95,17 +89,18 @@ with recursive
                             flow_key,
                             position,
                             is_required,
+                            is_done,
                             event_type,
                             occurred_at,
                             error_code,
-                            traceparent,
+                            trace_id,
                             null::timestamptz as journey_entered_at,
                             null::timestamptz as journey_matured_at
                         from events
                         -- `is true` keeps it a hashed subquery: as a join it would be planned for one journey.
                         where (person_key in (select person_key from tangled_journeys)) is true
                         union all
-                        select person_key, flow_key, null, null, null, null, null, null, entered_at, matured_at
+                        select person_key, flow_key, null, null, null, null, null, null, null, entered_at, matured_at
                         from tangled_journeys
                     ) as marked
                 window journey as (partition by marked.person_key, marked.flow_key)
@@ -159,17 +154,18 @@ with recursive
                     flow_key,
                     position,
                     is_required,
+                    is_done,
                     event_type,
                     occurred_at,
                     error_code,
-                    traceparent,
+                    trace_id,
                     entered_at,
                     matured_at,
                     null::smallint as link_position,
                     null::timestamptz as link_done_at
                 from tangled_events
                 union all
-                select person_key, flow_key, null, null, null, null, null, null, null, null, position, done_at
+                select person_key, flow_key, null, null, null, null, null, null, null, null, null, position, done_at
                 from chain
                 where done_at is not null
             ) as entries
@@ -194,7 +190,7 @@ with recursive
             min(bounded.entered_at) as entered_at,
             min(bounded.matured_at) as matured_at,
             min(bounded.ready_at) as ready_at,
-            min(bounded.next_done_at) as next_done_at
+            bool_or(bounded.next_done_at is not null) as is_passed
         from bounded
         where
             bounded.occurred_at >= bounded.ready_at
@@ -203,7 +199,7 @@ with recursive
     ),
 
     {%- set columns %}
-            person_key, flow_key, position, entered_at, matured_at, ready_at, next_done_at, reached_at, last_event_at, started_at,
+            person_key, flow_key, position, entered_at, matured_at, ready_at, is_passed, reached_at, last_event_at, started_at,
             completed_at, skipped_at, done_at, starts, skips, errors, first_error, last_error, last_trace
     {%- endset %}
     steps as (
@@ -238,7 +234,7 @@ select
         then 'completed'
         when steps.done_at is not null
         then 'skipped'
-        when as_of.as_of <= steps.matured_at and (flow_steps.is_required or steps.next_done_at is null)
+        when as_of.as_of <= steps.matured_at and (flow_steps.is_required or not steps.is_passed)
         then 'in_progress'
         when steps.errors > 0
         then 'blocked'
