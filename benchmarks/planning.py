@@ -135,7 +135,6 @@ def engine_figures(quick: bool) -> Figures:
 STATE_TABLES = """
 create schema if not exists intermediate;
 create table intermediate.training_state (user_key bigint, exercise_key integer, sessions bytea, sets bytea, primary key (user_key, exercise_key));
-create table intermediate.exercise_sessions (user_key bigint, workout_key bigint, exercise_key integer);
 create table staging.change_cursor (batch bigint, snapshot pg_snapshot);
 create table staging.model_state (model text, consumed_batch bigint);
 create table staging.changes (batch bigint, kind text, user_key bigint);

@@ -133,15 +133,10 @@ with clock as (
   select c.snapshot, s.consumed_batch
   from staging.change_cursor c
   join staging.model_state s on s.model = 'training_state'
-),
-workouts as (
-  select w.user_key, w.workout_key
-  from app.workouts w, clock
-  where w.xid >= pg_snapshot_xmin(clock.snapshot) and not pg_visible_in_snapshot(w.xid, clock.snapshot)
 )
-select user_key from workouts
-union
-select sessions.user_key from intermediate.exercise_sessions sessions join workouts using (workout_key)
+select w.user_key
+from app.workouts w, clock
+where w.xid >= pg_snapshot_xmin(clock.snapshot) and not pg_visible_in_snapshot(w.xid, clock.snapshot)
 union
 select d.user_key
 from app.workout_deletions d, clock

@@ -12,6 +12,8 @@ from database import plan_documents, planning_inputs, plans
 from database.connection import Role
 from domain.exercises.catalogue import load_catalogue
 from domain.planning import e1rm
+from domain.planning.inputs import AREAS, NO_DATE
+from domain.vocabulary import BodyArea
 from tests.conftest import Database
 from tests.database import plan_oracle
 
@@ -121,6 +123,59 @@ def test_only_users_with_something_new_are_read(filled: Database) -> None:
     assert (done.users, done.planned, done.untouched) == (2, 2, 1)
     with filled.connect() as owner:
         assert one(owner, "select count(*) from plans.plans where user_key = %s", carl) == 1
+
+
+def test_a_workout_that_moves_to_somebody_else_makes_both_plans_anew(filled: Database) -> None:
+    with filled.connect() as owner:
+        ann, bob, _ = (new_user(owner, name) for name in ("ann", "bob", "carl"))
+        workout = log(owner, ann, AS_OF - timedelta(days=1), [(SQUAT, 100, 6)] * 4)
+    url = filled.urls[Role.PIPELINE]
+    plans.regenerate(url, as_of=AS_OF)
+    with filled.connect() as owner:
+        owner.execute("update app.workouts set user_key = %s where workout_key = %s", [bob, workout])
+    done = plans.regenerate(url, as_of=AS_OF + timedelta(hours=2))
+    assert (done.users, done.planned, done.untouched) == (2, 2, 1)
+
+
+def test_a_limitation_that_has_ended_is_no_limitation_and_is_eased_out_of_for_four_weeks(filled: Database) -> None:
+    last_days = {"holds": AS_OF, "ended": AS_OF - timedelta(days=1), "long ago": AS_OF - timedelta(days=29), "never": None}
+    with filled.connect() as owner:
+        for name, last in last_days.items():
+            until = {} if last is None else {"until": last.date().isoformat()}
+            limits = [{"area": "knee", "severity": "avoid", **until}, {"area": "wrist", "severity": "caution", "until": "some day"}]
+            new_user(owner, name, limitations=json.dumps(limits))
+    inputs = read_state(filled, np.arange(1, 5), AS_OF).inputs
+    knee, wrist = (1 << AREAS.index(area) for area in (BodyArea.KNEE, BodyArea.WRIST))
+    assert inputs.limits_avoid.tolist() == [knee, 0, 0, knee]
+    assert inputs.limits_caution.tolist() == [wrist] * 4
+    assert inputs.limits_returning.tolist() == [0, knee, 0, 0]
+    yesterday = (AS_OF.date() - date(1970, 1, 1)).days - 1
+    assert inputs.limits_eased_on.tolist() == [NO_DATE, yesterday, NO_DATE, NO_DATE]
+    plans.regenerate(filled.urls[Role.PIPELINE], as_of=AS_OF)
+    assert plans.regenerate(filled.urls[Role.PIPELINE], as_of=AS_OF + timedelta(days=1)).planned >= 1, "an end without any write"
+
+
+def test_the_newest_session_knows_what_the_plan_in_force_prescribed(filled: Database) -> None:
+    with filled.connect() as owner:
+        user = new_user(owner, "ann", days_per_week=3)
+        log(owner, user, AS_OF - timedelta(days=2), [(SQUAT, 100, 6)] * 4)
+    url = filled.urls[Role.PIPELINE]
+    plans.regenerate(url, as_of=AS_OF)
+    with filled.connect() as owner:
+        asked = owner.execute(
+            "select session_on, exercise_key, load_kg, sets from plans.prescriptions where week <= 2 order by session_on, slot"
+        ).fetchall()
+        for on, exercise, load, _ in asked:
+            log(owner, user, datetime(on.year, on.month, on.day, 18, tzinfo=UTC), [(exercise, load or 10, 5)])
+        owner.execute("update app.profiles set session_minutes = 45")
+    as_of = AS_OF + timedelta(days=14)
+    plans.regenerate(url, as_of=as_of)  # made after the sessions: not the plan that was in force
+    history = read_state(filled, np.array([user]), as_of + timedelta(hours=1)).inputs.history
+    newest = {exercise: (load, sets) for _, exercise, load, sets in asked}
+    assert history.exercise_key.tolist() == sorted(newest)
+    expected = [newest[key] for key in history.exercise_key.tolist()]
+    np.testing.assert_allclose(history.prescribed_kg, [np.nan if load is None else load for load, _ in expected])
+    assert history.prescribed_sets.tolist() == [sets for _, sets in expected]
 
 
 def test_a_new_week_of_training_makes_a_new_plan_and_a_day_does_not(filled: Database) -> None:
