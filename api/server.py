@@ -36,6 +36,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._waits_since: float | None = self.loop.time()
         self._in_body_since: float | None = None
         self._stuck_since: float | None = None
+        self._idle_since: float | None = None
         self._head_bytes = 0
         application: Application = self.config.loaded_app
         self.header_bytes, self.body_seconds = application.state.settings.header_bytes, application.state.settings.body_seconds
@@ -43,6 +44,7 @@ class PatientProtocol(HttpToolsProtocol):
         _watch(self)
 
     def data_received(self, data: bytes) -> None:
+        self._idle_since = None
         if self._waits_since is None and self._in_body_since is None and (self.cycle is None or self.cycle.response_complete):
             self._waits_since = self.loop.time()
         super().data_received(data)
@@ -76,13 +78,9 @@ class PatientProtocol(HttpToolsProtocol):
         transport = self.transport
         if transport.is_closing():
             return
-        lines = [status_line]
-        lines += [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
-        lines += [b"%b: %b\r\n" % pair for pair in headers]
-        if not cycle.keep_alive:  # the server is told to end
-            lines.append(b"connection: close\r\n")
-        lines += (b"\r\n", body)
-        transport.write(b"".join(lines))
+        head = b"".join([b"%b: %b\r\n" % pair for pair in (*self.server_state.default_headers, *headers)])
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"  # the server is told to end
+        transport.write(b"%b%b%b%b" % (status_line, head, end, body))
         if not cycle.keep_alive:
             transport.close()
         self.on_response_complete()
@@ -116,6 +114,17 @@ class PatientProtocol(HttpToolsProtocol):
             self.cycle = normal
         self._start_asgi_task(normal, self.app)
 
+    def on_response_complete(self) -> None:
+        """As uvicorn does it, but an idle connection is found by the look per second: a timer per request costs more than its head."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = self.loop.time()
+
     def on_message_complete(self) -> None:
         self._in_body_since = None
         if not isinstance(self.cycle, FastCycle):
@@ -143,12 +152,16 @@ class PatientProtocol(HttpToolsProtocol):
         """End the connection if its client keeps us waiting for too long."""
         if self.transport.is_closing():
             return
-        if self._stuck_since is not None and now - self._stuck_since > WRITE_SECONDS:
+        if _is_over(self._stuck_since, WRITE_SECONDS, now):
             self.transport.abort()
-        elif self._waits_since is not None and now - self._waits_since > HEAD_SECONDS:
+        elif _is_over(self._waits_since, HEAD_SECONDS, now) or _is_over(self._idle_since, self.timeout_keep_alive, now):
             self.transport.close()
-        elif self._in_body_since is not None and now - self._in_body_since > self.body_seconds + 5:
+        elif _is_over(self._in_body_since, self.body_seconds + 5, now):
             self.transport.abort()  # the guard answers 408 before; here is who doesn't even take that
+
+
+def _is_over(since: float | None, seconds: float, now: float) -> bool:
+    return since is not None and now - since > seconds
 
 
 _connections: weakref.WeakSet[PatientProtocol] = weakref.WeakSet()

@@ -102,24 +102,35 @@ def uvicorn(application: str, port: int, *, protocol: str = "auto") -> list[str]
     return [sys.executable, "-c", f"import uvicorn; uvicorn.run({application!r}, **{options!r})"]
 
 
-def write_requests(path: Path, headers: list[str], per_user: dict[int, str], count: int) -> Path:
-    """One request per line (JSON strings) and, beside, the script that makes wrk send them."""
-    lines = []
-    for position in range(count):
-        user = 1 + (position * 7919) % USERS  # each user once, in no order
-        extra = per_user.get(user, "")
-        head = [f"GET /api/v1/summary/user-{user}?range=30d HTTP/1.1", "Host: 127.0.0.1", *headers, *([extra] if extra else [])]
-        lines.append("\r\n".join(head) + "\r\n\r\n")
+def write_requests(path: Path, headers: list[str], per_user: dict[int, str] | None = None) -> Path:
+    """What to send, and beside it the script that makes wrk send it: a GET for a random user of all, or of those in `per_user`.
+
+    The file holds JSON: the parts before and after the user's number for all users, else whole requests, one a line.
+    """
+    before, after = "GET /api/v1/summary/user-", "\r\n".join(["?range=30d HTTP/1.1", "Host: 127.0.0.1", *headers])
+    script = path.with_suffix(".lua")
+    beginning = "math.randomseed(os.time())\nlocal random = math.random\n"
+    if per_user is None:
+        parts = [before, after + "\r\n\r\n"]
+        path.write_text(json.dumps({"parts": parts, "users": USERS}))
+        first, last = (json.dumps(part) for part in parts)
+        script.write_text(f"{beginning}request = function() return {first} .. random({USERS}) .. {last} end\n")
+        return path
+    lines = [f"{before}{user}{after}\r\n{extra}\r\n\r\n" for user, extra in per_user.items()]
     path.write_text("\n".join(json.dumps(line) for line in lines))
     raw = path.with_suffix(".raw")
     raw.write_text("\x00".join(lines))
-    path.with_suffix(".lua").write_text(
-        f'local requests = {{}}\nlocal file = io.open("{raw}", "rb")\nlocal text = file:read("*a")\nfile:close()\n'
+    script.write_text(
+        f'{beginning}local requests = {{}}\nlocal file = io.open("{raw}", "rb")\nlocal text = file:read("*a")\nfile:close()\n'
         'for one in text:gmatch("[^%z]+") do requests[#requests + 1] = one end\n'
-        "math.randomseed(os.time())\nlocal random, count = math.random, #requests\n"
-        "request = function() return requests[random(count)] end\n"
+        "local count = #requests\nrequest = function() return requests[random(count)] end\n"
     )
     return path
+
+
+def some_users(count: int) -> list[int]:
+    """Users in no order, each once."""
+    return [1 + (position * 7919) % USERS for position in range(count)]
 
 
 def load(service: Service, seconds: int) -> tuple[float, float, float]:
@@ -150,12 +161,11 @@ def load(service: Service, seconds: int) -> tuple[float, float, float]:
     return answer["requests"] / answer["seconds"], cpu / answer["requests"], answer["p99_ms"]
 
 
-def etags(port: int, token: str, count: int) -> dict[int, str]:
-    """If-None-Match headers of the first users in the order of the requests."""
+def etags(port: int, token: str, users: list[int]) -> dict[int, str]:
+    """If-None-Match headers by user."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     found = {}
-    for position in range(count):
-        user = 1 + (position * 7919) % USERS
+    for user in users:
         connection.request("GET", f"/api/v1/summary/user-{user}?range=30d", headers={"Authorization": f"Bearer {token}"})
         response = connection.getresponse()
         response.read()
@@ -201,13 +211,10 @@ def measure(postgres: ThrowawayPostgres, folder: Path, seconds: int, rounds: int
     token = issue_token(private, "app-server", ["service"], 7200)
     bearer = f"Authorization: Bearer {token}"
     database = postgres.urls[Role.API]
-    plain = write_requests(folder / "plain.txt", [bearer], {}, USERS)
-    own = 2_000 if quick else 20_000
-    own_tokens = {
-        user: f"Authorization: Bearer {issue_token(private, f'user-{user}', ['user'], 7200)}"
-        for user in (1 + (position * 7919) % USERS for position in range(own))
-    }
-    with_own = write_requests(folder / "own.txt", [], own_tokens, own)
+    plain = write_requests(folder / "plain.txt", [bearer])
+    some = some_users(2_000 if quick else 20_000)
+    own_tokens = {user: f"Authorization: Bearer {issue_token(private, f'user-{user}', ['user'], 7200)}" for user in some}
+    with_own = write_requests(folder / "own.txt", [], own_tokens)
     ours_environment = {"MESOCYCLE_API_DATABASE_URL": database, "MESOCYCLE_API_JWKS": jwks}
     ports = [free_port() for _ in range(4)]
     with ExitStack() as stack:
@@ -215,8 +222,8 @@ def measure(postgres: ThrowawayPostgres, folder: Path, seconds: int, rounds: int
         bare = stack.enter_context(running("bare", uvicorn("benchmarks.read_api_peers.bare:app", ports[0]), ports[0], peer, plain))
         command = [sys.executable, "-m", "api", "--port", str(ports[1]), "--workers", "1"]
         ours = stack.enter_context(running("ours", command, ports[1], ours_environment, plain))
-        tags = etags(ports[1], token, 2_000 if quick else 20_000)
-        unchanged = Service("304", ours.port, ours.process, write_requests(folder / "tags.txt", [bearer], tags, len(tags)))
+        tags = etags(ports[1], token, some)
+        unchanged = Service("304", ours.port, ours.process, write_requests(folder / "tags.txt", [bearer], tags))
         own_service = Service("own tokens", ours.port, ours.process, with_own)
         services = [bare, ours, unchanged, own_service]
         orm = stack.enter_context(
@@ -229,7 +236,7 @@ def measure(postgres: ThrowawayPostgres, folder: Path, seconds: int, rounds: int
             node = stack.enter_context(running("fastify", command, ports[3], peer | {"PEER_PORT": str(ports[3])}, plain))
             services.append(node)
         for service in services:
-            load(service, 1)  # caches, prepared statements, node's compiler
+            load(service, 2 if service is ours else 1)  # prepared statements, node's compiler, our memory for last known answers
         memory_before = psutil.Process(ours.process.pid).memory_info().rss
         for _ in range(rounds):
             for service in services:

@@ -1,6 +1,6 @@
 """A load generator for where wrk is absent: `python -m benchmarks.read_api_peers.client PORT FILE SECONDS CONNECTIONS`.
 
-FILE holds requests as JSON strings, one a line. Prints {"requests", "seconds", "errors", "p99_ms"}.
+FILE holds requests as JSON strings, one a line, or the two parts around a random user's number. Prints {"requests", "seconds", "errors", "p99_ms"}.
 """
 
 import asyncio
@@ -70,5 +70,9 @@ async def main(port: int, requests: list[bytes], seconds: float, connections: in
 
 
 if __name__ == "__main__":
-    lines = [json.loads(line).encode() for line in Path(sys.argv[2]).read_text().splitlines()]
+    lines: list = [json.loads(line) for line in Path(sys.argv[2]).read_text().splitlines()]
+    if isinstance(lines[0], dict):
+        before, after = lines[0]["parts"]
+        lines = [f"{before}{user}{after}" for user in range(1, lines[0]["users"] + 1)]
+    lines = [line.encode() for line in lines]
     print(json.dumps(uvloop.run(main(int(sys.argv[1]), lines, float(sys.argv[3]), int(sys.argv[4])))))

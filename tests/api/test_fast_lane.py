@@ -276,3 +276,32 @@ def test_a_server_that_is_told_to_end_lets_the_answers_of_the_fast_lane_out_firs
     assert received.startswith(b"HTTP/1.1 200 OK")
     assert b"\r\nconnection: close\r\n" in received
     assert received.endswith(b"}")
+
+
+def test_an_idle_connection_is_closed_after_its_time_and_a_used_one_is_not(built_template, keys) -> None:
+    async def run():
+        async with listening(settings_for(built_template, keys)) as client:
+            client.server.config.timeout_keep_alive = 1
+            request = (
+                f"GET /api/v1/summary/lifter HTTP/1.1\r\nHost: api\r\nAuthorization: {keys.header()['Authorization']}\r\n\r\n".encode()
+            )
+            begun = asyncio.get_running_loop().time()
+            (idle, one), (busy, other) = [await asyncio.open_connection("127.0.0.1", client.base_url.port) for _ in range(2)]
+            one.write(request)
+            closed = asyncio.create_task(idle.read())
+            answers = b""
+            for _ in range(7):
+                other.write(request)
+                answers += await busy.readuntil(b"}}")
+                await asyncio.sleep(0.5)
+            took = asyncio.get_running_loop().time() - begun
+            is_closed = closed.done()
+            one.close()
+            other.close()
+            return is_closed, took, answers, await closed
+
+    is_closed, took, answers, only = asyncio.run(run())
+    assert is_closed
+    assert took > 3
+    assert answers.count(b"HTTP/1.1 200 OK") == 7
+    assert only.count(b"HTTP/1.1 200 OK") == 1
