@@ -31,6 +31,8 @@ FUTURE_TOLERANCE: Final = timedelta(minutes=5)
 """An event may lie so far ahead of the server's clock (after correction); further ahead a clock is wrong beyond repair."""
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Before it a device's clock was never set."""
+COLUMNS: Final = 17
+"""Of a row of `_row`."""
 MOST_AT_ONCE: Final = 2000
 """Events in one transaction."""
 MOST_WAITING: Final = 20_000
@@ -282,26 +284,59 @@ def _sentence(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'event'}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults[:3])
 
 
-KNOWN_USERS: Final = "select user_id, user_key from app.users where user_id = any($1::text[])"
-NEW_USERS: Final = "insert into app.users (user_id) select unnest($1::text[]) on conflict do nothing"
-LINKS: Final = """
-insert into app.identity_links (anonymous_id, user_key) select * from unnest($1::text[], $2::bigint[]) on conflict do nothing
-"""
-EVENTS: Final = """
-insert into app.onboarding_events (
-  event_id, user_key, anonymous_id, session_id, flow, flow_version, step, event_type, occurred_at, sent_at, received_at, duration_ms,
-  error_code, platform, app_version, acquisition_channel, traceparent
+STORE: Final = """
+with given as materialized (
+  select * from unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[], $9::timestamptz[],
+    $10::timestamptz[], $11::timestamptz[], $12::int[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[]
+  ) as given (
+    event_id, user_id, anonymous_id, session_id, flow, flow_version, step, event_type, occurred_at, sent_at, received_at, duration_ms,
+    error_code, platform, app_version, acquisition_channel, traceparent
+  )
+),
+known as materialized (select user_id, user_key from app.users where user_id = any($18::text[])),
+-- Onboarding is where the platform meets people first.
+met as (
+  insert into app.users (user_id)
+  select wanted.user_id from unnest($18::text[]) as wanted (user_id)
+  where not exists (select from known where known.user_id = wanted.user_id)
+  order by wanted.user_id
+  on conflict do nothing
+  returning user_id, user_key
+),
+keyed as materialized (
+  select given.*, people.user_key
+  from given left join (select * from known union all select * from met) as people on people.user_id = given.user_id
+),
+linked as (
+  insert into app.identity_links (anonymous_id, user_key)
+  select distinct on (anonymous_id) anonymous_id, user_key from keyed
+  where anonymous_id is not null and user_key is not null order by anonymous_id, event_id
+  on conflict do nothing
+),
+stored as (
+  insert into app.onboarding_events (
+    event_id, user_key, anonymous_id, session_id, flow, flow_version, step, event_type, occurred_at, sent_at, received_at, duration_ms,
+    error_code, platform, app_version, acquisition_channel, traceparent
+  )
+  select
+    event_id, user_key, anonymous_id, session_id, flow, flow_version, step, event_type, occurred_at, sent_at, received_at, duration_ms,
+    error_code, platform, app_version, acquisition_channel, traceparent
+  from keyed where user_id is null or user_key is not null
+  order by event_id
+  on conflict (event_id) do nothing
+  returning event_id
+),
+refused as (
+  insert into app.rejected_rows (source, raw_text, reason) select 'onboarding', * from unnest($19::text[], $20::text[])
 )
-select * from unnest(
-  $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::text[], $8::text[], $9::timestamptz[],
-  $10::timestamptz[], $11::timestamptz[], $12::int[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[]
-)
-on conflict (event_id) do nothing
-returning event_id
+select event_id, true from stored
+union all
+select event_id, false from keyed where user_id is not null and user_key is null
 """
-REJECTED: Final = """
-insert into app.rejected_rows (source, raw_text, reason) select 'onboarding', * from unnest($1::text[], $2::text[])
-"""
+"""Everything of a group in one statement, which is one transaction and one way to Postgres and back. Users, links and events are written
+in order, so that two statements that meet wait for each other instead of dying. (event, true) for what was stored; (event, false) where
+another transaction was adding the same user just then: its key isn't to be seen before the next statement."""
 
 
 @dataclass
@@ -333,7 +368,7 @@ class EventWriter:
                     submission.done.set_exception(Problem(UNAVAILABLE))
 
     async def store(self, items: list[Incoming]) -> None:
-        """Store the items and set their status. Problems: OVERLOADED, UNAVAILABLE; then nothing of the request is stored."""
+        """Store the items and set their status. Problems: OVERLOADED, UNAVAILABLE; then they should be sent again."""
         if self._waiting + len(items) > MOST_WAITING:
             raise Problem(OVERLOADED)
         submission = _Submission(items)
@@ -410,38 +445,21 @@ class EventWriter:
                 submission.done.set_exception(error)
 
     async def _transact(self, items: list[Incoming]) -> None:
-        # Sorted, so that two transactions that meet lock in the same order.
-        events = sorted((item for item in items if item.row is not None), key=lambda item: item.row[0])  # type: ignore[index]
+        waiting = {item.row[0]: item.row for item in reversed(items) if item.row is not None}  # of an id that comes twice, the first
         rejected = [item for item in items if item.row is None]
-        users = sorted({item.user_id for item in events if item.user_id is not None})
-        async with self._database.transaction() as connection:
-            keys = await _user_keys(connection, users) if users else {}
-            links = {item.anonymous_id: keys[item.user_id] for item in events if item.user_id is not None and item.anonymous_id is not None}
-            if links:
-                ordered = sorted(links)
-                await connection.execute(LINKS, ordered, [links[name] for name in ordered])
-            stored: set[uuid.UUID] = set()
-            if events:
-                rows = [(item.row[0], keys.get(item.user_id or ""), *item.row[2:]) for item in events]  # type: ignore[index]
-                columns = [list(column) for column in zip(*rows, strict=True)]
-                stored = {record[0] for record in await connection.fetch(EVENTS, *columns)}
-            if rejected:
-                await connection.execute(
-                    REJECTED, [_raw_text(item.raw) for item in rejected], [(item.reason or "")[:1000] for item in rejected]
-                )
+        stored: set[uuid.UUID] = set()
+        while waiting or rejected:
+            columns: list[list[Any]] = [list(column) for column in zip(*waiting.values(), strict=True)] or [[] for _ in range(COLUMNS)]
+            users = list({row[1] for row in waiting.values() if row[1] is not None})
+            raw, reasons = [_raw_text(item.raw) for item in rejected], [(item.reason or "")[:1000] for item in rejected]
+            records = await self._database.fetch(STORE, *columns, users, raw, reasons)
+            stored |= {event_id for event_id, is_stored in records if is_stored}
+            waiting = {event_id: waiting[event_id] for event_id, is_stored in records if not is_stored}
+            rejected = []
         for item in items:
             if item.row is not None:
                 item.status = EventStatus.ACCEPTED if item.row[0] in stored else EventStatus.DUPLICATE
                 stored.discard(item.row[0])
-
-
-async def _user_keys(connection: asyncpg.Connection, users: list[str]) -> dict[str, int]:
-    keys = dict(await connection.fetch(KNOWN_USERS, users))
-    unknown = [user for user in users if user not in keys]
-    if unknown:  # onboarding is where the platform meets people first
-        await connection.execute(NEW_USERS, unknown)
-        keys |= dict(await connection.fetch(KNOWN_USERS, unknown))
-    return keys
 
 
 def _raw_text(raw: Any) -> str:
