@@ -51,7 +51,7 @@ def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Itera
         details["run_id"] = context.run.run_id
         if after_plans and has_new_plans(warehouse):
             chosen = [key.path[-1] for key in context.selected_asset_keys]
-            dbt.cli(["run", "--exclude", *chosen], manifest=PROJECT.manifest_path, target_path=build_folder()).wait()
+            dbt.cli(["run", "--exclude", " ".join(chosen)], manifest=PROJECT.manifest_path, target_path=build_folder()).wait()
         invocation = dbt.cli(arguments, context=context, target_path=build_folder())
         try:
             yield from invocation.stream()
