@@ -9,7 +9,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -214,20 +214,20 @@ def packed(history: History) -> tuple[str, list[int], str, list[int]]:
     return sessions.tobytes().hex(), np.cumsum(rows).tolist(), sets.tobytes().hex(), np.cumsum(sets_of_row).tolist()
 
 
-def _regenerate(url: str, queue: Any, only_changed: bool) -> None:
+def _regenerate(url: str, queue: Any, as_of: datetime, only_changed: bool) -> None:
     movements(load_catalogue())  # once per process, like the interpreter's start: not a cost of users
     with bulk_reader(url) as read:
         read("select 1 as one")
     began = time.perf_counter()
-    done = plans.regenerate(url, as_of=AS_OF, only_changed=only_changed)
+    done = plans.regenerate(url, as_of=as_of, only_changed=only_changed)
     queue.put((time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, done))
 
 
-def regenerate_apart(url: str, *, only_changed: bool = True) -> tuple[float, float, plans.Regeneration]:
+def regenerate_apart(url: str, *, as_of: datetime = AS_OF, only_changed: bool = True) -> tuple[float, float, plans.Regeneration]:
     """(seconds, peak memory in MB, report) of a regeneration in a process of its own, without its start-up."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    process = context.Process(target=_regenerate, args=(url, queue, only_changed))
+    process = context.Process(target=_regenerate, args=(url, queue, as_of, only_changed))
     process.start()
     found: tuple[float, float, plans.Regeneration] = queue.get()
     process.join()
@@ -263,7 +263,7 @@ def end_to_end_figures(users: int, runs: int) -> Figures:
     with throwaway_postgres() as postgres:
         fill(postgres, users)
         url = postgres.urls[Role.PIPELINE]
-        full, memory, copied, idle = [], [], [], []
+        full, memory, copied, idle, next_week = [], [], [], [], []
         for _ in range(runs):
             with postgres.connect() as owner:
                 owner.execute("truncate plans.plans")
@@ -284,6 +284,11 @@ def end_to_end_figures(users: int, runs: int) -> Figures:
                 raise RuntimeError(f"{done.users} users were looked at although nothing changed.")
             idle.append(seconds)
             copied.append(copy_alone(postgres))
+            seconds, megabytes, done = regenerate_apart(url, as_of=AS_OF + timedelta(days=7))
+            if done.planned != users:
+                raise RuntimeError(f"{done.planned} of {users} users were planned for in the next week.")
+            next_week.append(seconds)
+            memory[-1] = max(memory[-1], megabytes)
         with postgres.connect() as owner:
             row = owner.execute("select pg_total_relation_size('plans.plans')::float / %s", [users]).fetchone()
             assert row
@@ -292,6 +297,7 @@ def end_to_end_figures(users: int, runs: int) -> Figures:
             [users / seconds for seconds in full], "users/s", peer={"name": "wger", "value": WGER}, limit=5_000.0
         ),
         "end_to_end_seconds": figure(full, "s"),
+        "next_week_users_per_second": figure([users / seconds for seconds in next_week], "users/s"),
         "copy_alone_seconds": figure(copied, "s"),
         "ratio_to_copy": figure([one / other for one, other in zip(full, copied, strict=True)], "×", limit=3.0),
         "unchanged_share": figure([one / other * 100 for one, other in zip(idle, full, strict=True)], "%", limit=2.0),
@@ -301,13 +307,31 @@ def end_to_end_figures(users: int, runs: int) -> Figures:
     }
 
 
+def growth_figures(users: int) -> Figures:
+    """What a user costs among so many, from Postgres to Postgres, and the memory that it takes."""
+    with throwaway_postgres() as postgres:
+        fill(postgres, users)
+        seconds, megabytes, done = regenerate_apart(postgres.urls[Role.PIPELINE], only_changed=False)
+    if done.planned != users:
+        raise RuntimeError(f"{done.planned} of {users} users were planned for.")
+    return {
+        f"end_to_end_microseconds_per_user_at_{users}": figure(seconds / users * 1e6, "µs"),
+        f"peak_memory_mb_at_{users}": figure(megabytes, "MB", limit=1536.0),
+    }
+
+
 def run(quick: bool, options: argparse.Namespace) -> Figures:
-    users = options.users or (5_000 if quick else 100_000)
-    return engine_figures(quick) | end_to_end_figures(users, 1 if quick else 3)
+    users = options.users or (20_000 if quick else 100_000)
+    figures = engine_figures(quick) | end_to_end_figures(users, 1 if quick else 3)
+    for size in () if quick or options.users else (10_000, 1_000_000):
+        figures |= growth_figures(size)
+    return figures
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--users", type=int, help="users from Postgres to Postgres (default 100,000; with --quick 5,000)")
+    parser.add_argument(
+        "--users", type=int, help="users from Postgres to Postgres (default 100,000, then 10,000 and 1,000,000; with --quick 20,000)"
+    )
 
 
 if __name__ == "__main__":

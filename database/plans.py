@@ -24,48 +24,35 @@ from database.planning_inputs import (
     bulk_reader,
     microseconds,
     read_bulk_state,
+    read_keys,
     read_state,
     users_behind_state,
 )
 from domain.exercises.catalogue import Catalogue, load_catalogue
 from domain.planning import PlanBatch, changes, engine_version, plan_batch, properties, reasons
-from domain.planning.batch import WEEKS
+from domain.planning.batch import PER_SESSION, PER_SLOT
 
 BUCKETS: Final = 64
 """Users are partitioned by user_key % 64."""
 SLICE_USERS: Final = 8192
 """Users that are read, planned and written together: bounds memory whatever the number of users."""
 EPOCH: Final = date(1970, 1, 1)
-PLAN_COLUMNS: Final = (
-    "user_key",
-    "as_of",
-    "inputs_hash",
-    "planned_on",
-    "starts_on",
-    "mesocycle_started_on",
-    "engine_version",
-    "goal",
-    "in_pounds",
-    "split",
-    "refusal",
-    "deload_week",
-    "session_day",
-    "session_slots",
-    "session_minutes",
-    "exercise_key",
-    "rep_min",
-    "rep_max",
-    "rest_seconds",
-    "superset",
-    "warmup_sets",
-    "exercise_reason",
-    "sets_reason",
-    "numbers",
-    "sets",
-    "load_kg",
-    "reserve",
-    "load_reason",
-)
+_SCALARS: Final = {
+    "user_key": ">i8",
+    "as_of": ">i8",
+    "inputs_hash": ">i8",
+    "planned_on": ">i4",
+    "starts_on": ">i4",
+    "mesocycle_started_on": ">i4",
+    "engine_version": "S",
+    "goal": ">i2",
+    "in_pounds": "?",
+    "split": ">i2",
+    "refusal": ">i2",
+    "deload_week": ">i2",
+}
+PLAN_COLUMNS: Final = (*_SCALARS, *PER_SESSION, *PER_SLOT)
+"""The columns of `plans.plans` that a planner writes, in the order of COPY."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +86,8 @@ class Regeneration:
 
 # What is written --------------------------------------------------------------------------------------------------------
 
-_SMALL, _INT, _REAL, _BIG, _DATE, _TIMESTAMP = 21, 23, 700, 20, 1082, 1184
-_TYPES: Final = {_SMALL: ">i2", _INT: ">i4", _REAL: ">f4"}
+_ARRAY_ITEMS: Final = {"i1": (21, ">i2"), "i2": (21, ">i2"), "i4": (23, ">i4"), "f4": (700, ">f4")}
+"""Of what an array column is made, by the engine's type: Postgres' oid (smallint, integer, real) and its bytes."""
 _COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + (0).to_bytes(4, "big") + (0).to_bytes(4, "big")
 _COPY_END: Final = b"\xff\xff"
 
@@ -125,61 +112,38 @@ def _records(
     per_session = (batch.session_offsets[users][:, None] + np.arange(sessions)).ravel()
     per_slot = (batch.slot_offsets[users][:, None] + np.arange(slots)).ravel()
     shift = np.int32(POSTGRES_EPOCH_DAYS)
-    scalars: list[tuple[str, str, Any]] = [
-        ("user_key", ">i8", batch.user_key[users]),
-        ("as_of", ">i8", instant),
-        ("inputs_hash", ">i8", batch.inputs_hash[users]),
-        ("planned_on", ">i4", planned_on[users] - shift),
-        ("starts_on", ">i4", batch.starts_on[users] - shift),
-        ("mesocycle_started_on", ">i4", batch.mesocycle_started_on[users] - shift),
-        ("engine_version", f"S{len(version)}", version),
-        ("goal", ">i2", batch.goal[users]),
-        ("in_pounds", "?", batch.in_pounds[users]),
-        ("split", ">i2", batch.split[users]),
-        ("refusal", ">i2", batch.refusal[users]),
-        ("deload_week", ">i2", batch.deload_week[users] + 1),
-    ]
-    arrays: list[tuple[str, int, tuple[int, ...], NDArray]] = [
-        ("session_day", _SMALL, (sessions,), batch.session_day[per_session]),
-        ("session_slots", _SMALL, (sessions,), batch.session_slots[per_session]),
-        ("session_minutes", _SMALL, (sessions, WEEKS), batch.session_minutes[per_session]),
-        ("exercise_key", _INT, (slots,), batch.exercise_key[per_slot]),
-        ("rep_min", _SMALL, (slots,), batch.rep_min[per_slot]),
-        ("rep_max", _SMALL, (slots,), batch.rep_max[per_slot]),
-        ("rest_seconds", _SMALL, (slots,), batch.rest_seconds[per_slot]),
-        ("superset", _SMALL, (slots,), batch.superset[per_slot]),
-        ("warmup_sets", _SMALL, (slots,), batch.warmup_sets[per_slot]),
-        ("exercise_reason", _SMALL, (slots,), batch.exercise_reason[per_slot]),
-        ("sets_reason", _SMALL, (slots,), batch.sets_reason[per_slot]),
-        ("numbers", _REAL, (slots, 4), batch.numbers[per_slot]),
-        ("sets", _SMALL, (slots, WEEKS), batch.sets[per_slot]),
-        ("load_kg", _REAL, (slots, WEEKS), batch.load_kg[per_slot]),
-        ("reserve", _SMALL, (slots, WEEKS), batch.reserve[per_slot]),
-        ("load_reason", _SMALL, (slots, WEEKS), batch.load_reason[per_slot]),
-    ]
-    template, constants = _layout(
-        tuple((name, kind) for name, kind, _ in scalars), tuple((name, oid, dims) for name, oid, dims, _ in arrays)
-    )
+    derived = {
+        "as_of": instant,
+        "planned_on": planned_on[users] - shift,
+        "starts_on": batch.starts_on[users] - shift,
+        "mesocycle_started_on": batch.mesocycle_started_on[users] - shift,
+        "engine_version": version,
+        "deload_week": batch.deload_week[users] + 1,
+    }
+    template, constants = _layout(sessions, slots, len(version))
     records = np.empty(len(users), dtype=template)
     records[:] = constants
-    for name, _, value in scalars:
-        records[name] = value
-    for name, _, dims, values in arrays:
-        if values.size:
-            records[name]["v"] = values.reshape(len(users), math.prod(dims))
+    for name in _SCALARS:
+        records[name] = derived[name] if name in derived else getattr(batch, name)[users]
+    for names, rows in ((PER_SESSION, per_session), (PER_SLOT, per_slot)):
+        for name in names if len(rows) else ():
+            records[name]["v"] = getattr(batch, name)[rows].reshape(len(users), -1)
     return records.tobytes()
 
 
 @lru_cache(maxsize=512)
-def _layout(scalars: tuple[tuple[str, str], ...], arrays: tuple[tuple[str, int, tuple[int, ...]], ...]) -> tuple[np.dtype, NDArray]:
+def _layout(sessions: int, slots: int, version: int) -> tuple[np.dtype, NDArray]:
     """Record type of COPY for plans of one shape, and one record with everything that is the same for all of them."""
     fields: list[Any] = [("fields", ">i2")]
-    values: dict[str, Any] = {"fields": len(scalars) + len(arrays)}
-    for name, kind in scalars:
-        fields += [(f"{name}#length", ">i4"), (name, kind)]
-        values[f"{name}#length"] = np.dtype(kind).itemsize
-    for name, oid, dims in arrays:
-        item = np.dtype([("l", ">i4"), ("v", _TYPES[oid])])
+    values: dict[str, Any] = {"fields": len(PLAN_COLUMNS)}
+    for name, kind in _SCALARS.items():
+        octets = np.dtype(f"S{version}" if kind == "S" else kind)
+        fields += [(f"{name}#length", ">i4"), (name, octets)]
+        values[f"{name}#length"] = octets.itemsize
+    for name, entry in (PER_SESSION | PER_SLOT).items():
+        dims = (sessions if name in PER_SESSION else slots, *entry.shape)
+        oid, octets_of_item = _ARRAY_ITEMS[entry.base.str[1:]]
+        item = np.dtype([("l", ">i4"), ("v", octets_of_item)])
         count = math.prod(dims)
         head = [("dimensions", ">i4"), ("has_null", ">i4"), ("oid", ">i4")]
         values[f"{name}#head"] = (len(dims) if count else 0, 0, oid)
@@ -195,9 +159,9 @@ def _layout(scalars: tuple[tuple[str, str], ...], arrays: tuple[tuple[str, int, 
     record = np.zeros((), dtype=template)
     for name, value in values.items():
         record[name] = value
-    for name, oid, dims in arrays:
-        if math.prod(dims):
-            record[name]["l"] = np.dtype(_TYPES[oid]).itemsize
+    for name, entry in (PER_SESSION | PER_SLOT).items():
+        if sessions if name in PER_SESSION else slots:
+            record[name]["l"] = np.dtype(_ARRAY_ITEMS[entry.base.str[1:]][1]).itemsize
     return template, record
 
 
@@ -283,7 +247,6 @@ touched as (
 select user_key
 from touched
 where (%(all)s or user_key %% 64 = any(%(buckets)s)) and exists (select from app.users where users.user_key = touched.user_key)
-order by user_key
 """
 """Users whose plan could differ from their last one: with something written since the last complete look at their bucket, with a new
 local day on which a week of training begins or a limitation may end, or all of a bucket that another engine (or no one yet, or a later instant) looked at."""
@@ -374,13 +337,11 @@ def _store_slice(
 
 def _touched(connection: psycopg.Connection, as_of: datetime, buckets: Sequence[int], catalogue: Catalogue) -> NDArray[np.int64]:
     parameters = {"as_of": as_of, "buckets": list(buckets), "all": len(buckets) == BUCKETS, "version": engine_version(catalogue)}
-    rows = connection.execute(TOUCHED_SQL, parameters).fetchall()
-    return np.array([row[0] for row in rows], dtype=np.int64)
+    return read_keys(connection, TOUCHED_SQL, parameters)
 
 
 def _all_users(connection: psycopg.Connection, buckets: Sequence[int]) -> NDArray[np.int64]:
-    rows = connection.execute("select user_key from app.users where user_key %% 64 = any(%s) order by user_key", [list(buckets)]).fetchall()
-    return np.array([row[0] for row in rows], dtype=np.int64)
+    return read_keys(connection, "select user_key from app.users where user_key %% 64 = any(%(buckets)s)", {"buckets": list(buckets)})
 
 
 def _scalar(connection: psycopg.Connection, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
@@ -395,9 +356,9 @@ def _scalar(connection: psycopg.Connection, sql: str, parameters: Sequence[Any] 
 def read_batch(rows: Sequence[Mapping[str, Any]]) -> PlanBatch:
     """Rows of `plans.plans` as the engine returned them."""
 
-    def stacked(name: str, dtype: Any, width: int = 0) -> NDArray:
-        parts = [np.array(row[name], dtype=dtype).reshape((-1, width) if width else -1) for row in rows]
-        return np.concatenate(parts) if parts else np.zeros((0, width) if width else 0, dtype=dtype)
+    def stacked(name: str, entry: np.dtype) -> NDArray:
+        parts = [np.array(row[name], dtype=entry.base).reshape(-1, *entry.shape) for row in rows]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=entry)
 
     def days(name: str) -> NDArray[np.int32]:
         return np.array([(row[name] - EPOCH).days for row in rows], dtype=np.int32)
@@ -418,23 +379,8 @@ def read_batch(rows: Sequence[Mapping[str, Any]]) -> PlanBatch:
         mesocycle_started_on=days("mesocycle_started_on"),
         deload_week=plain("deload_week", np.int8) - np.int8(1),
         session_offsets=np.concatenate([[0], np.cumsum([len(row["session_day"]) for row in rows])]).astype(np.int64),
-        session_day=stacked("session_day", np.int8),
-        session_minutes=stacked("session_minutes", np.int16, WEEKS),
-        session_slots=stacked("session_slots", np.int8),
         slot_offsets=np.concatenate([[0], np.cumsum([len(row["exercise_key"]) for row in rows])]).astype(np.int64),
-        exercise_key=stacked("exercise_key", np.int32),
-        rep_min=stacked("rep_min", np.int16),
-        rep_max=stacked("rep_max", np.int16),
-        rest_seconds=stacked("rest_seconds", np.int16),
-        superset=stacked("superset", np.int8),
-        warmup_sets=stacked("warmup_sets", np.int8),
-        exercise_reason=stacked("exercise_reason", np.int8),
-        sets_reason=stacked("sets_reason", np.int8),
-        numbers=stacked("numbers", np.float32, 4),
-        sets=stacked("sets", np.int8, WEEKS),
-        load_kg=stacked("load_kg", np.float32, WEEKS),
-        reserve=stacked("reserve", np.int8, WEEKS),
-        load_reason=stacked("load_reason", np.int8, WEEKS),
+        **{name: stacked(name, entry) for name, entry in (PER_SESSION | PER_SLOT).items()},
     )
 
 

@@ -93,19 +93,25 @@ class PlanBatch:
         return b"".join(part.tobytes() if isinstance(part, np.ndarray) else str(part).encode() for part in parts)
 
 
-PER_SESSION: Final = ("session_day", "session_minutes", "session_slots")
-PER_SLOT: Final = (
-    "exercise_key",
-    "rep_min",
-    "rep_max",
-    "rest_seconds",
-    "superset",
-    "warmup_sets",
-    "exercise_reason",
-    "sets_reason",
-    "numbers",
-    "sets",
-    "load_kg",
-    "reserve",
-    "load_reason",
-)
+_WEEKLY_COUNT: Final = np.dtype((np.int8, WEEKS))
+PER_SESSION: Final[dict[str, np.dtype]] = {
+    "session_day": np.dtype(np.int8),
+    "session_slots": np.dtype(np.int8),
+    "session_minutes": np.dtype((np.int16, WEEKS)),
+}
+PER_SLOT: Final[dict[str, np.dtype]] = {
+    "exercise_key": np.dtype(np.int32),
+    "rep_min": np.dtype(np.int16),
+    "rep_max": np.dtype(np.int16),
+    "rest_seconds": np.dtype(np.int16),
+    "superset": np.dtype(np.int8),
+    "warmup_sets": np.dtype(np.int8),
+    "exercise_reason": np.dtype(np.int8),
+    "sets_reason": np.dtype(np.int8),
+    "numbers": np.dtype((np.float32, 4)),
+    "sets": _WEEKLY_COUNT,
+    "load_kg": np.dtype((np.float32, WEEKS)),
+    "reserve": _WEEKLY_COUNT,
+    "load_reason": _WEEKLY_COUNT,
+}
+"""The ragged columns of a batch, which are the array columns of `plans.plans`, with the type and width of an entry."""

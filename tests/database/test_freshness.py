@@ -5,7 +5,8 @@ import datetime
 import pytest
 
 from database.connection import Role
-from database.freshness import anything_changed
+from database.freshness import anything_changed, plans_moved
+from database.plans import regenerate
 from tests.dbt_project import population
 from tests.dbt_project.support import run_dbt
 
@@ -84,3 +85,10 @@ def test_a_build_that_failed_half_way_leaves_work(built):
         assert not asked(built)
         connection.execute("update staging.model_state set consumed_batch = consumed_batch - 1 where model = 'user_payloads'")
     assert asked(built)
+
+
+def test_plans_that_came_after_the_last_search_for_changes_are_seen(built):
+    with built.connect(Role.PIPELINE) as connection:
+        assert not plans_moved(connection)
+        regenerate(built.urls[Role.PIPELINE], as_of=now())
+        assert plans_moved(connection)

@@ -125,6 +125,20 @@ def test_only_users_with_something_new_are_read(filled: Database) -> None:
         assert one(owner, "select count(*) from plans.plans where user_key = %s", carl) == 1
 
 
+def test_a_run_that_was_interrupted_keeps_what_it_wrote_and_goes_on_there(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "SLICE_USERS", 2)
+    url = filled.urls[Role.PIPELINE]
+    with filled.connect() as owner:
+        fifth = [new_user(owner, f"user {number}") for number in range(6)][4]
+        owner.execute(f"alter table plans.plans add constraint interruption check (user_key <> {fifth})")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            plans.regenerate(url, as_of=AS_OF)
+        assert one(owner, "select count(*) from plans.plans") == 4
+        owner.execute("alter table plans.plans drop constraint interruption")
+    done = plans.regenerate(url, as_of=AS_OF + timedelta(minutes=1))
+    assert (done.users, done.planned, done.unchanged) == (6, 2, 4)
+
+
 def test_a_workout_that_moves_to_somebody_else_makes_both_plans_anew(filled: Database) -> None:
     with filled.connect() as owner:
         ann, bob, _ = (new_user(owner, name) for name in ("ann", "bob", "carl"))

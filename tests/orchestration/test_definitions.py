@@ -63,3 +63,13 @@ def test_plans_can_run_for_one_bucket_and_for_all_in_one_run(definitions: dg.Def
     assert node.partitions_def.get_partition_keys() == [f"{bucket:02d}" for bucket in range(64)]
     assert node.backfill_policy is not None
     assert node.backfill_policy.policy_type.value == "SINGLE_RUN"
+
+
+def test_a_refresh_builds_the_training_state_then_plans_then_what_shows_them(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("refresh")
+    writers = [node.name for node in job.nodes_in_topological_order if node.name.startswith("dbt_models") or node.name == "plans__plans"]
+    assert writers == ["dbt_models", "plans__plans", "dbt_models_2"]
+    graph = definitions.get_repository_def().asset_graph
+    plans, state = dg.AssetKey(["plans", "plans"]), dg.AssetKey(["intermediate", "training_state"])
+    assert state in graph.get(plans).parent_keys
+    assert plans in graph.get(dg.AssetKey(["intermediate", "planned_session_completions"])).parent_keys
