@@ -27,6 +27,7 @@ CHAIN = (
     "personal_record_events",
     "personal_record_rows",
     "user_days",
+    "user_range_exercises",
     "planned_session_completions",
     "user_summary_rows",
     "user_summary",

@@ -138,9 +138,10 @@
 {% macro mv_build_candidate(target, sql, settings) %}
     {%- set candidate = target.incorporate(path={'identifier': target.identifier ~ '__candidate'}) -%}
     {%- do drop_candidate(candidate) -%}
+    {%- do use_all_cores() -%}
     {%- call statement('main') -%} create materialized view {{ candidate }} as {{ sql }} {%- endcall -%}
     {%- do build_indexes(candidate, settings.indexes) -%}
-    {%- do run_query('analyze ' ~ candidate) -%}
+    {%- do analyze_candidate(candidate) -%}
     {{ return(candidate) }}
 {% endmacro %}
 

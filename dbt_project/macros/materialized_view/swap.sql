@@ -81,6 +81,21 @@ end $swap$;
 {% endmacro %}
 
 
+{#- Statistics of everything but documents, of which no query's plan depends and which take longest. -#}
+{% macro analyze_candidate(candidate) %}
+    {%- set columns = mv_single_value(
+        "select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = '" ~ candidate ~ "'::regclass and attnum > 0
+         and not attisdropped and atttypid not in ('json'::regtype, 'jsonb'::regtype, 'bytea'::regtype)") -%}
+    {%- do run_query('analyze ' ~ candidate ~ (' (' ~ columns ~ ')' if columns else '')) -%}
+{% endmacro %}
+
+
+{#- Until the end of the transaction: a rebuild may take as many processes as the server allows, one more than a reader's query. -#}
+{% macro use_all_cores() %}
+    {%- do run_query("select set_config('max_parallel_workers_per_gather', current_setting('max_parallel_workers'), true)") -%}
+{% endmacro %}
+
+
 {#- Gives `candidate` every privilege that was granted on `target`. -#}
 {% macro copy_grants(target, candidate) %}
     {%- call statement('copy_grants') -%}

@@ -8,33 +8,50 @@
     )
 }}
 -- depends_on: {{ ref("changes") }}
--- The only model that reads raw sets. A best set is packed as value × 2^15 + repetitions (or repetitions × 2^38 +
--- weight), so
--- that one max() finds both; weights are in units of 1e-8 kg.
+-- A best set is packed as value × 2^15 + repetitions (or repetitions × 2^38 + weight), so that one max() finds both;
+-- weights are in units of 1e-8 kg. What warm-ups must not count is null; a session of warm-ups only has 0 sets.
 with
     sessions as (
-        select
-            workout_key,
-            exercise_key,
-            count(*) filter (where is_working)::int as sets,
-            coalesce(sum(reps) filter (where is_working), 0)::int as reps,
-            coalesce(sum(volume_e8) filter (where is_working), 0) as volume_e8,
-            max(round(weight_kg * 100000000)::bigint * 32768 + reps) filter (
-                where is_working and weight_kg > 0
-            ) as top_weight_pack,
-            max(e1rm_e8::bigint * 32768 + reps) filter (where is_working and e1rm_e8 > 0) as e1rm_pack,
-            max(volume_e8) filter (where is_working and volume_e8 > 0) as set_volume_e8,
-            max((volume_e8 / 100)::bigint * 32768 + reps) filter (
-                where is_working and volume_e8 > 0
-            ) as set_volume_pack,
-            max(reps * 274877906944 + coalesce(round(weight_kg * 100000000)::bigint, 0)) filter (
-                where is_working and reps > 0
-            ) as reps_pack,
-            sum(round(rpe * 100)) filter (where is_working) as rpe_hundredths,
-            count(rpe) filter (where is_working)::int as rpe_sets
-        from {{ ref("stg_workout_sets") }}
-        {%- if is_partial() %} where workout_key in {{ changed_keys(["workout_key"]) }} {%- endif %}
-        group by workout_key, exercise_key
+        {%- for slice in slices(source("app", "workout_sets"), "workout_key") %}
+            {%- if not loop.first %}
+                union all
+            {%- endif %}
+            select
+                workout_key,
+                exercise_key,
+                count(reps)::int as sets,
+                coalesce(sum(reps), 0)::int as reps,
+                coalesce(sum(volume_e8), 0) as volume_e8,
+                max(
+                    case when weight_kg > 0 then round(weight_kg * 100000000)::bigint * 32768 + reps end
+                ) as top_weight_pack,
+                max(case when e1rm_e8 > 0 then e1rm_e8::bigint * 32768 + reps end) as e1rm_pack,
+                max(nullif(volume_e8, 0)) as set_volume_e8,
+                max(case when volume_e8 > 0 then (volume_e8 / 100)::bigint * 32768 + reps end) as set_volume_pack,
+                max(
+                    case when reps > 0 then reps * 274877906944 + coalesce(round(weight_kg * 100000000)::bigint, 0) end
+                ) as reps_pack,
+                sum(round(rpe * 100)) as rpe_hundredths,
+                count(rpe)::int as rpe_sets
+            from
+                (
+                    -- In order, so that Postgres computes each of these once per set, not once per aggregate.
+                    select
+                        workout_key,
+                        exercise_key,
+                        case when is_working then reps end as reps,
+                        case when is_working then weight_kg end as weight_kg,
+                        case when is_working then volume_e8 end as volume_e8,
+                        case when is_working then e1rm_e8 end as e1rm_e8,
+                        case when is_working then rpe end as rpe
+                    from {{ ref("stg_workout_sets") }}
+                    where
+                        {{ slice }}
+                        {%- if is_partial() %} and workout_key in {{ changed_keys(["workout_key"]) }} {%- endif %}
+                    order by workout_key, exercise_key
+                ) as sets
+            group by workout_key, exercise_key
+        {%- endfor %}
     )
 
 select

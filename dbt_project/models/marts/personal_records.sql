@@ -2,7 +2,7 @@
     config(
         materialized="materialized_view",
         indexes=[{"columns": ["user_key", "exercise_key", "record_type"], "unique": true}],
-        source_version=version_of(["personal_record_rows"]),
+        source_version=version_of(["personal_record_events"]),
         audits=[
             {
                 "name": "a record is above zero",

@@ -11,9 +11,9 @@ with
 
     workouts as (
         select
-            user_key,
-            local_date,
             workout_key,
+            min(user_key) as user_key,
+            min(local_date) as local_date,
             min(started_at) as started_at,
             min(duration_seconds) as duration_seconds,
             sum(sets) as sets,
@@ -27,9 +27,8 @@ with
                 user_key in (select user_key from changed)
                 and (user_key, local_date) in (select user_key, local_date from changed)
         {%- endif %}
-        group by user_key, local_date, workout_key
+        group by workout_key
     ),
-
     days as (
         select
             user_key,
