@@ -43,14 +43,14 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     metrics.router,
     health.router,
 )
-FAST: Final[Sequence[Precomputed]] = (summary.FAST, records.FAST, *progress.FAST)
+FAST: Final[Sequence[Precomputed]] = (summary.FAST, records.FAST, plans.FAST, *progress.FAST)
 
 DESCRIPTION: Final = """
 Precomputed training summaries, personal records, plans and onboarding funnels.
 
 **Errors** are RFC 9457 problem details; branch on `type`, it is stable. **Caching**: every user resource has a strong `ETag`; send it as
 `If-None-Match`. **Compatibility**: within `/api/v1` members and parameters are only added, so ignore what you don't know. What will go is
-marked deprecated here and answers with a `Deprecation` header (RFC 9745) and a `Link` to its successor, for six months at least.
+marked deprecated here and answers with `Deprecation` (RFC 9745), `Sunset` (RFC 8594) and a `Link` to its successor, for six months at least.
 """
 
 

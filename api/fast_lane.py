@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from api.auth import Verifier
 from api.errors import Problem
 from api.payloads import PayloadReader
-from api.representation import Representation, answer
+from api.representation import Representation, answer, unchanged
 from api.request_ids import next_request_id
 
 if TYPE_CHECKING:
@@ -181,7 +181,13 @@ class FastCycle:
             self.connection.transport.abort()
 
     def _answer(self, found: Representation) -> None:
-        status, headers, body = answer(found, self.headers)
+        if found.body:
+            status, headers, body = answer(found, self.headers)
+        elif (same := unchanged(found, self.headers)) is not None:
+            status, headers, body = same
+        else:
+            self.connection.go_the_normal_way(self)
+            return
         seconds = perf_counter() - self.started
         headers += ((b"x-request-id", next_request_id()), (b"server-timing", b"total;dur=%.2f" % (seconds * 1000)))
         self.connection.write_answer(self, STATUS_LINES[status], headers, body)

@@ -31,6 +31,8 @@ SUCCESSORS: Final = {"/generate": b"/api/v1/plans/generate", "/status": b"/api/v
 """Older paths, by their first part, and what took their place."""
 DEPRECATED_SINCE: Final = b"@1767225600"
 """RFC 9745: since 2026-01-01."""
+SUNSET: Final = b"Thu, 01 Jul 2027 00:00:00 GMT"
+"""RFC 8594: when they may go. Never less than six months after a release has said so."""
 STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 NOT_BRACKET: Final = re.compile(rb"[^\[\]{}]+")
 
@@ -66,7 +68,9 @@ class Guard:
                 timing = b"total;dur=%.2f" % ((perf_counter() - started) * 1000)
                 if (successor := SUCCESSORS.get("/" + scope["path"][1:].partition("/")[0])) is not None:
                     link = b"<" + successor + b'>; rel="successor-version"'
-                    message = dict(message, headers=[*message["headers"], (b"deprecation", DEPRECATED_SINCE), (b"link", link)])
+                    message = dict(
+                        message, headers=[*message["headers"], (b"deprecation", DEPRECATED_SINCE), (b"sunset", SUNSET), (b"link", link)]
+                    )
                 message = dict(message, headers=[*message["headers"], (b"x-request-id", request_id), (b"server-timing", timing)])
             elif is_head and message["type"] == "http.response.body":
                 message = dict(message, body=b"")

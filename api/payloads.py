@@ -9,13 +9,15 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict, deque
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import asyncpg
 
-from api.errors import NOT_BUILT, OVERLOADED, UNAVAILABLE, USER_NOT_FOUND, Problem
+from api.errors import NOT_BUILT, OVERLOADED, PLAN_NOT_FOUND, UNAVAILABLE, USER_NOT_FOUND, Problem
+from api.plan_versions import writers_version
 from api.postgres import LOST, open_connection
-from api.representation import Build, Representation, represent
+from api.representation import Build, Representation, of_row, represent
 from api.settings import Settings
 from database.erasure import ERASED
 from database.marts import READ_BUILD, READ_MANY
@@ -23,6 +25,7 @@ from database.marts import READ_BUILD, READ_MANY
 log = logging.getLogger("mesocycle.api")
 
 
+PLAN: Final = "plan"
 MOST_AT_ONCE: Final = 512
 """Keys in one query."""
 QUIET_TURNS: Final = 1
@@ -256,6 +259,8 @@ class PayloadReader:
             if user_key is None:
                 memory.forget(key)
                 future.set_exception(Problem(USER_NOT_FOUND))
+            elif key[1] == PLAN:
+                self._tell_plan(key, future, payload, asked_at)
             elif build is None:
                 future.set_exception(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
             else:
@@ -263,6 +268,24 @@ class PayloadReader:
                 if is_kept:
                     memory.put(key, found)
                 future.set_result(found)
+
+    def _tell_plan(self, key: Key, reader: Reader, which: str | None, asked_at: float) -> None:
+        """The plan if it was served last, else only which one it is: writing it out is the route's work."""
+        if which is None:
+            reader.set_exception(Problem(PLAN_NOT_FOUND))
+            return
+        plan_id, _, made_at = which.partition("/")
+        known = self.memory.get(key)
+        if known is not None and known.build_key == int(plan_id):
+            known.read_at = asked_at
+            reader.set_result(known)
+        else:
+            reader.set_result(of_row(int(plan_id), writers_version(), datetime.fromtimestamp(float(made_at), UTC)))
+
+    def remember(self, user_id: str, resource: str, found: Representation) -> None:
+        """Keep what a route has written out, unless somebody was erased since it was read."""
+        if found.read_at >= self._trusted_since:
+            self.memory.put((user_id, resource), found)
 
     async def _learn(self, connection: Any, build_key: int | None) -> Build | None:
         if build_key is None:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.errors import UNAVAILABLE, Problem
 from api.payloads import PayloadReader
-from api.representation import Representation, answer
+from api.representation import Headers, Representation, answer
 from domain.vocabulary import SummaryRange
 
 DEFAULT_RANGE = SummaryRange.DAYS_30
@@ -15,7 +15,10 @@ DEFAULT_RANGE = SummaryRange.DAYS_30
 
 def response_of(request: Request, found: Representation, *, stale: bool = False) -> Response:
     """The answer to a GET with this representation: 200, or 304 where the caller has it already."""
-    status, headers, body = answer(found, dict(request.scope["headers"]), stale=stale)
+    return response_with(*answer(found, dict(request.scope["headers"]), stale=stale))
+
+
+def response_with(status: int, headers: Headers, body: bytes) -> Response:
     response = Response(status_code=status)
     response.body = body
     response.raw_headers = headers

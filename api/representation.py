@@ -2,6 +2,7 @@
 
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -24,7 +25,10 @@ STALE_WARNING: Final = (b"warning", b'110 - "Response is Stale"')
 
 @dataclass(slots=True)
 class Representation:
-    """One user's resource as bytes, with what conditional requests need; `read_at` is monotonic seconds."""
+    """One user's resource as bytes, with what conditional requests need; `read_at` is monotonic seconds.
+
+    Without a body it says only which one is the current: enough for a 304.
+    """
 
     body: bytes
     etag: bytes
@@ -86,17 +90,17 @@ def represent(user_id: str, resource: str, payload: str | None, payload_hash: in
     )
 
 
-def written_out(body: bytes, *, version: int, modified_at: datetime) -> Representation:
-    """A body that was made from a row of its own rather than by a build; `version` names the row."""
+def of_row(key: int, version: str, modified_at: datetime, body: bytes = b"") -> Representation:
+    """What a row says by itself rather than a build: its key and the `version` of the code that writes it out make the ETag."""
     modified = format_datetime(modified_at.astimezone(UTC), usegmt=True).encode()
-    return Representation(body, entity_tag(version, body), modified, version, time.monotonic())
+    return Representation(body, b'"%x-%s"' % (key, version.encode()), modified, key, time.monotonic())
 
 
 def entity_tag(build_key: int, body: bytes) -> bytes:
     return b'"%x-%s"' % (build_key, blake2b(body, digest_size=9).hexdigest().encode())
 
 
-def answer(found: Representation, request_headers: dict[bytes, bytes], *, stale: bool = False) -> tuple[int, Headers, bytes]:
+def answer(found: Representation, request_headers: Mapping[bytes, bytes], *, stale: bool = False) -> tuple[int, Headers, bytes]:
     """Status, headers and body of a GET, by RFC 9110: If-None-Match before If-Modified-Since, an ETag per encoding."""
     body, etag = found.body, found.etag
     if len(body) < COMPRESS_FROM and not stale and b"if-none-match" not in request_headers and b"if-modified-since" not in request_headers:
@@ -133,7 +137,19 @@ def answer(found: Representation, request_headers: dict[bytes, bytes], *, stale:
     return 200, headers, body
 
 
-def is_unchanged(request_headers: dict[bytes, bytes], etag: bytes, last_modified: bytes) -> bool:
+def unchanged(found: Representation, request_headers: Mapping[bytes, bytes]) -> tuple[int, Headers, bytes] | None:
+    """The 304 of a representation whose body isn't there, as `answer` would make it; None where the body must be sent.
+
+    Whether it would be compressed is not known without it, so a tag of either form counts.
+    """
+    coding = coding_for(request_headers.get(b"accept-encoding", b""))
+    for etag in (found.etag, *([found.etag[:-1] + b"-" + coding + b'"'] if coding else [])):
+        if is_unchanged(request_headers, etag, found.last_modified):
+            return 304, [(b"etag", etag), (b"last-modified", found.last_modified), KEEP_AND_ASK, VARY], b""
+    return None
+
+
+def is_unchanged(request_headers: Mapping[bytes, bytes], etag: bytes, last_modified: bytes) -> bool:
     asked = request_headers.get(b"if-none-match")
     if asked is not None:
         if asked == etag or asked.strip() == b"*":

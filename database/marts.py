@@ -22,7 +22,17 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 """By model."""
 
 READ_MANY: Final = """
-select build.build_key, known.user_key, found.payload, hashtextextended(found.payload, 0) as payload_hash
+select
+  build.build_key,
+  known.user_key,
+  case when wanted.resource = 'plan' then (
+    select plans.plan_id || '/' || extract(epoch from plans.generated_at)
+    from plans.plans
+    where plans.user_key = known.user_key
+    order by plans.as_of desc
+    limit 1
+  ) else found.payload end as payload,
+  hashtextextended(found.payload, 0) as payload_hash
 from unnest($1::text[], $2::text[]) with ordinality as wanted (user_id, resource, position)
 left join (
   select build_key from ops.builds where kind = 'marts' and succeeded order by build_key desc limit 1
@@ -32,6 +42,8 @@ left join marts.user_payloads as found on found.user_key = known.user_key and fo
 order by wanted.position
 """
 """Payloads of many (user id, resource) at once, in their order, each with the current build's key; null where there is none.
+
+The resource `plan` has no payload; in its place stands which plan is the current one: its id, a slash, and when it was made (epoch).
 
 The hash is taken here because Postgres has a core to itself: 700 bytes cost the API's core more than all of its own bookkeeping.
 """

@@ -19,20 +19,23 @@ from api.errors import (
     Problem,
     documented,
 )
-from api.payloads import PayloadReader
+from api.fast_lane import Precomputed
+from api.payloads import PLAN
+from api.plan_versions import writers_version
 from api.postgres import Database
-from api.precomputed import ok, response_of
-from api.representation import Representation, written_out
+from api.precomputed import ok, response_of, response_with
+from api.representation import Representation, of_row, unchanged
 from database.plan_documents import CURRENT_PLAN_SQL, render
 from domain.vocabulary import Goal
 
 PATH: Final = "/api/v1/plans"
-RESOURCE: Final = "plan"
+FAST: Final = Precomputed(PATH, {b"": PLAN})
 WHICH_PLAN: Final = """
-select
-  users.user_key,
-  (select plans.plan_id from plans.plans where plans.user_key = users.user_key order by plans.as_of desc limit 1) as plan_id
+select users.user_key, current_plan.plan_id, current_plan.generated_at
 from app.users
+left join lateral (
+  select plans.plan_id, plans.generated_at from plans.plans where plans.user_key = users.user_key order by plans.as_of desc limit 1
+) as current_plan on true
 where users.user_id = $1
 """
 
@@ -107,30 +110,34 @@ RESPONSES: dict[int | str, dict[str, Any]] = ok(Plan) | documented(
 @router.get(f"{PATH}/{{userId}}", summary="Read a user's current plan", response_class=Response, responses=RESPONSES)
 async def read_plan(request: Request, user_id: OwnUserId, payloads: Payloads, database: Postgres) -> Response:
     """The newest plan: four weeks of sessions with exercises, sets, repetitions, loads, and why."""
+    asked_at = time.monotonic()
     try:
-        return response_of(request, await current_plan(database, payloads, user_id))
-    except Problem as problem:
-        known = payloads.last_known(user_id, RESOURCE) if problem.kind is UNAVAILABLE else None
-        if known is None:
-            raise
-        return response_of(request, known, stale=True)
-
-
-async def current_plan(database: Database, payloads: PayloadReader, user_id: str) -> Representation:
-    """The user's newest plan, written out unless it is the one that was served last. Problems: USER_NOT_FOUND, PLAN_NOT_FOUND."""
-    which = await database.fetchrow(WHICH_PLAN, user_id)
-    if which is None:
-        payloads.memory.forget((user_id, RESOURCE))
-        raise Problem(USER_NOT_FOUND)
-    if which["plan_id"] is None:
-        raise Problem(PLAN_NOT_FOUND)
-    known = payloads.memory.get((user_id, RESOURCE))
-    if known is None or known.build_key != which["plan_id"]:
-        row = await database.fetchrow(CURRENT_PLAN_SQL.format(user_key="$1"), which["user_key"])
-        if row is None:
+        which = await database.fetchrow(WHICH_PLAN, user_id)
+        if which is None:
+            payloads.memory.forget((user_id, PLAN))
+            raise Problem(USER_NOT_FOUND)
+        if which["plan_id"] is None:
             raise Problem(PLAN_NOT_FOUND)
-        body = render(user_id, row)
-        known = written_out(body, version=row["plan_id"], modified_at=row["generated_at"])
-    known.read_at = time.monotonic()
-    payloads.memory.put((user_id, RESOURCE), known)
-    return known
+        known = payloads.memory.get((user_id, PLAN))
+        if known is None or known.build_key != which["plan_id"]:
+            current = of_row(which["plan_id"], writers_version(), which["generated_at"])
+            same = unchanged(current, dict(request.scope["headers"]))
+            if same is not None:
+                return response_with(*same)
+            known = await written_out(database, user_id, which["user_key"])
+        known.read_at = asked_at
+        payloads.remember(user_id, PLAN, known)
+        return response_of(request, known)
+    except Problem as problem:
+        last = payloads.last_known(user_id, PLAN) if problem.kind is UNAVAILABLE else None
+        if last is None:
+            raise
+        return response_of(request, last, stale=True)
+
+
+async def written_out(database: Database, user_id: str, user_key: int) -> Representation:
+    """The user's newest plan as bytes. Problem PLAN_NOT_FOUND."""
+    row = await database.fetchrow(CURRENT_PLAN_SQL.format(user_key="$1"), user_key)
+    if row is None:
+        raise Problem(PLAN_NOT_FOUND)
+    return of_row(row["plan_id"], writers_version(), row["generated_at"], render(user_id, row))

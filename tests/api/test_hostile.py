@@ -1,7 +1,10 @@
 """Hostile input against the running server: it answers with a problem or hangs up, never with 500, and keeps its memory."""
 
+import datetime
 import json
 import time
+import uuid
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
@@ -309,10 +312,24 @@ def test_cross_origin_calls_are_closed_by_default_and_open_for_those_who_are_nam
 
 def test_older_paths_name_their_successor(client, keys) -> None:
     older = client.post("/generate", json={"userId": "lifter"}, headers=keys.header())
-    assert older.headers["deprecation"].startswith("@")
+    since = datetime.datetime.fromtimestamp(int(older.headers["deprecation"].removeprefix("@")), datetime.UTC)
+    until = parsedate_to_datetime(older.headers["sunset"])
+    assert until - since > datetime.timedelta(days=180)
     assert older.headers["link"] == '</api/v1/plans/generate>; rel="successor-version"'
     assert "deprecation" not in client.post("/api/v1/plans/generate", json={"userId": "lifter"}, headers=keys.header()).headers
     assert client.get("/").status_code == client.get("//").status_code == 404
+
+
+def test_whatever_the_document_calls_deprecated_says_so_in_each_answer(client, keys) -> None:
+    document = client.get("/api/v1/openapi.json", headers=keys.header()).json()
+    seen = 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            answer = client.request(method.upper(), path.replace("{jobId}", str(uuid.uuid4())).replace("{userId}", "lifter"))
+            says_so = {"deprecation", "sunset", "link"} <= answer.headers.keys()
+            assert says_so == operation.get("deprecated", False), (method, path)
+            seen += says_so
+    assert seen >= 2
 
 
 def test_head_and_options(client, keys) -> None:

@@ -61,6 +61,17 @@ def test_each_kind_of_error_has_a_name_of_its_own() -> None:
     assert all(re.fullmatch("[a-z][a-z0-9-]+", kind.name) for kind in KINDS)
 
 
+def test_the_guide_names_each_error_and_only_settings_that_exist() -> None:
+    guide = (PROJECT / "docs" / "api.md").read_text()
+    assert [kind.name for kind in KINDS if f"`{kind.name}`" not in guide] == []
+    named = set(re.findall("`(?:MESOCYCLE_API_)?([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`", guide)) - {
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "MESOCYCLE_API_",
+    }
+    assert len(named) > 8
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
 def test_the_fast_lane_serves_documented_routes_only(document) -> None:
     for path, query, _ in reachable(FAST):
         operation = document["paths"][path + "/{userId}"]["get"]
