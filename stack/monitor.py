@@ -177,11 +177,17 @@ def wait_for_plans(connection: psycopg.Connection, job_ids: Sequence[uuid.UUID],
     deadline = time.monotonic() + seconds
     while True:
         rows = connection.execute(
-            "select status, extract(epoch from finished_at - requested_at)::float8 * 1000 from app.plan_requests where job_id = any(%s)",
+            """
+            select
+              case when status = 'failed' and failure_code like 'refused.%%' then 'refused' else status end,
+              extract(epoch from finished_at - requested_at)::float8 * 1000
+            from app.plan_requests
+            where job_id = any(%s)
+            """,
             [jobs],
         ).fetchall()
         connection.commit()
-        unfinished = sum(status not in ("succeeded", "failed") for status, _ in rows)
+        unfinished = sum(status not in ("succeeded", "refused", "failed") for status, _ in rows)
         if not unfinished or time.monotonic() > deadline:
             times = [milliseconds for status, milliseconds in rows if status == "succeeded"]
             return Plans(times, sum(status == "failed" for status, _ in rows), unfinished)

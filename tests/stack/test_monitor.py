@@ -12,6 +12,7 @@ import pytest
 from api.tokens import generate_key_pair, issue_token
 from database.connection import Role
 from database.population import load_sample
+from domain.planning.reasons import REFUSALS
 from orchestration.plan_worker import Worker
 from stack.home import free_port
 from stack.monitor import (
@@ -177,3 +178,17 @@ def test_waiting_for_plans_ends_though_nobody_makes_them(database: Database) -> 
         connection.execute("insert into app.plan_requests (job_id, user_key) select %s, user_key from app.users", [job])
     with database.connect(Role.PIPELINE, autocommit=False) as connection:
         assert wait_for_plans(connection, [job], seconds=0.3) == Plans([], 0, 1)
+
+
+def test_a_refused_plan_is_an_answer_and_no_error(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("insert into app.users (user_id) values ('ann'), ('ben')")
+        jobs = [uuid.uuid4(), uuid.uuid4()]
+        for job, user, code in zip(jobs, ("ann", "ben"), (REFUSALS[2][0], "internal"), strict=True):
+            connection.execute(
+                "insert into app.plan_requests (job_id, user_key, status, started_at, finished_at, failure_code)"
+                " select %s, user_key, 'failed', now(), now(), %s from app.users where user_id = %s",
+                [job, code, user],
+            )
+    with database.connect(Role.PIPELINE, autocommit=False) as connection:
+        assert wait_for_plans(connection, jobs, seconds=0.3) == Plans([], 1, 0)

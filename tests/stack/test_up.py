@@ -33,7 +33,7 @@ def mesocycle(home: Home, *arguments: str, timeout: float = 400, check: bool = T
         env={**{name: value for name, value in os.environ.items() if name != "DATABASE_URL"}, "COLUMNS": "400"},
     )
     assert not check or result.returncode == 0, f"{arguments}: {result.stdout}\n{result.stderr}\n{logs(home)}"
-    return result.stdout + result.stderr
+    return result.stdout if "--json" in arguments else result.stdout + result.stderr
 
 
 def logs(home: Home) -> str:
@@ -98,6 +98,18 @@ def test_no_secret_is_printed_or_logged(home: Home) -> None:
 def test_the_printed_connection_string_connects(home: Home, role: str) -> None:
     with psycopg.connect(mesocycle(home, "connect", "--role", role).strip()) as connection:
         assert connection.execute("select count(*) > 0 from marts.user_summary").fetchone() == (True,)
+
+
+def test_the_scorecard_and_the_monitor_tell_scripts_the_same_criteria(home: Home) -> None:
+    scorecard = json.loads(mesocycle(home, "readiness", "--json"))
+    assert {"criteria", "isReady", "missing", "asOf"} <= scorecard.keys()
+    targets = {row["criterion"]: row["target"] for row in scorecard["criteria"]}
+    assert len(targets) >= 7
+    run = json.loads(mesocycle(home, "monitor", "--seconds", "3", "--rate", "20", "--json", check=False))
+    assert run["requests"] == 60
+    assert run["errors"] == 0
+    assert {row["criterion"]: row["target"] for row in run["targets"]}.items() <= targets.items()
+    assert run["passed"] == all(row["isMet"] for row in run["targets"])
 
 
 def test_after_everything_was_killed_the_next_up_recovers(home: Home) -> None:

@@ -58,7 +58,7 @@ def add_requests(connection: psycopg.Connection, dice: random.Random, count: int
             [
                 *(uuid.UUID(int=dice.getrandbits(128)), dice.choice(users), status, dice.choice([1, 1, 2, 3]), asked),
                 *(asked + datetime.timedelta(seconds=seconds / 2), finished),
-                dice.choice(["refusal.no_equipment", "internal"]) if status == "failed" else None,
+                dice.choice(["refused.no_exercise", "internal"]) if status == "failed" else None,
             ],
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from domain.planning.reasons import REFUSALS
 from tests.conftest import Database
 from tests.dbt_project.analytics import oracle
 from tests.dbt_project.analytics.conftest import AS_OF, MARTS, add_activity, add_opening
@@ -81,6 +82,9 @@ def test_a_week_that_still_runs_is_not_complete(populated: Database) -> None:
     assert rows == [(datetime.date(2025, 6, 30), False), (datetime.date(2025, 6, 23), True)]
 
 
+REFUSAL_CODES = [code for code, _ in REFUSALS.values()]
+
+
 def test_days_of_plan_requests_are_what_pandas_says(populated: Database) -> None:
     with populated.connect() as connection:
         raw = oracle.frame(connection, "select * from app.plan_requests")
@@ -92,14 +96,17 @@ def test_days_of_plan_requests_are_what_pandas_says(populated: Database) -> None
     assert len(rows) == raw.day.nunique() > 4
     for row in rows.itertuples():
         day = raw[raw.day == row.day_on]
-        done, failed = day[day.finished & (day.status == "succeeded")], day[day.finished & (day.status == "failed")]
-        assert (row.requests, row.succeeded, row.failed, row.still_open) == (
+        done, without = day[day.finished & (day.status == "succeeded")], day[day.finished & (day.status == "failed")]
+        refused = without.failure_code.isin(REFUSAL_CODES).sum()
+        assert (row.requests, row.succeeded, row.refused, row.failed, row.finished, row.still_open) == (
             len(day),
             len(done),
-            len(failed),
-            len(day) - len(done) - len(failed),
+            refused,
+            len(without) - refused,
+            len(done) + len(without),
+            len(day) - len(done) - len(without),
         )
-        assert row.failures_by_code == failed.failure_code.value_counts().to_dict()
+        assert row.failures_by_code == without.failure_code.value_counts().to_dict()
         assert row.retried == (day.attempts > 1).sum()
         assert sum(row.buckets) == len(done)
         if len(done):

@@ -4,7 +4,8 @@ with
     requests as (
         select
             (requested_at at time zone 'UTC')::date as day_on,
-            status,
+            -- A refusal is the engine's answer, with a reason for the person who asked; nothing went wrong.
+            case when status = 'failed' and failure_code like 'refused.%' then 'refused' else status end as status,
             attempts,
             failure_code,
             extract(epoch from finished_at - requested_at)::double precision * 1000 as total_ms,
@@ -17,8 +18,9 @@ with
             day_on,
             count(*) as requests,
             count(*) filter (where status = 'succeeded') as succeeded,
+            count(*) filter (where status = 'refused') as refused,
             count(*) filter (where status = 'failed') as failed,
-            count(*) filter (where status in ('succeeded', 'failed')) as finished,
+            count(*) filter (where status in ('succeeded', 'refused', 'failed')) as finished,
             count(*) filter (where status in ('queued', 'running')) as still_open,
             count(*) filter (where attempts > 1) as retried,
             percentile_cont(0.5) within group (order by total_ms) filter (where status = 'succeeded') as p50_ms,
@@ -38,7 +40,7 @@ with
             (
                 select day_on, coalesce(failure_code, '(none)') as failure_code, count(*) as failures
                 from requests
-                where status = 'failed'
+                where status in ('refused', 'failed')
                 group by day_on, coalesce(failure_code, '(none)')
             ) as codes
         group by day_on
@@ -69,6 +71,7 @@ select
     days.day_on,
     days.requests,
     days.succeeded,
+    days.refused,
     days.failed,
     days.finished,
     days.still_open,
