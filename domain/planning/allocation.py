@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from domain.planning import reasons
 from domain.planning.movements import Movements
+from domain.planning.pick import pick
 from domain.planning.session_time import (
     SHORT_COMPOUND_REST,
     SHORT_ISOLATION_REST,
@@ -16,7 +17,7 @@ from domain.planning.session_time import (
     superset_saving,
 )
 from domain.planning.splits import ISOLATION, MAIN, SECONDARY
-from domain.planning.volume import DELOAD_SHARE, WORDS, fits, grown
+from domain.planning.volume import DELOAD_SHARE, WORDS, Room, fits, grown, lesser
 
 _TIME: Final = np.int8(reasons.number_of("sets.time"))
 _MUSCLE_LIMIT: Final = np.int8(reasons.number_of("sets.muscle_limit"))
@@ -46,7 +47,7 @@ def warmup_counts(row: NDArray[np.int16], role: NDArray[np.int8], minutes: NDArr
     """Warm-up sets per slot: three for the session's first heavy main movement, two for later ones, one for secondary ones;
     one fewer each in short sessions. Light, isolated and unloaded work warms up by itself."""
     heavy = table.is_heavy[row]
-    count = np.where(heavy & (role == MAIN), 2, np.where(heavy & (role == SECONDARY), 1, 0)).astype(np.int8)
+    count = heavy * ((role == MAIN) * np.int8(2) + (role == SECONDARY))
     seen = np.zeros((row.shape[0], row.shape[2]), dtype=bool)
     for slot in range(row.shape[1]):
         first = (count[:, slot] == 2) & ~seen
@@ -63,10 +64,12 @@ def limit_by_muscle(week: Week, bounds: NDArray[np.uint64], table: Movements) ->
     over = np.flatnonzero(~fits(_half_sets(week, week.sets, table), bounds))
     if not len(over):
         return week
-    sets, reason = week.sets.copy(), week.reason.copy()
-    limited, limited_reason = _limit(_users(week, over), bounds[:, over], table)
-    sets[:, :, over], reason[:, :, over] = limited, limited_reason
-    return replace(week, sets=sets, reason=reason)
+    row, sets = week.row.take(over, axis=2), week.sets.take(over, axis=2)
+    reason = week.reason.take(over, axis=2)
+    _limit(row, sets, reason, bounds.take(over, axis=1), table)
+    merged, merged_reason = week.sets.copy(), week.reason.copy()
+    merged[:, :, over], merged_reason[:, :, over] = sets, reason
+    return replace(week, sets=merged, reason=merged_reason)
 
 
 def _half_sets(week: Week, sets: NDArray[np.int8], table: Movements) -> NDArray[np.uint64]:
@@ -75,29 +78,28 @@ def _half_sets(week: Week, sets: NDArray[np.int8], table: Movements) -> NDArray[
     total = np.zeros((WORDS, users), dtype=np.uint64)
     for day in range(days):
         for slot in range(slots):
-            total += table.muscles[:, week.row[day, slot]] * sets[day, slot].astype(np.uint64)
+            total += table.muscles.take(week.row[day, slot], axis=1) * sets[day, slot].astype(np.uint64)
     return total
 
 
-def _limit(week: Week, bounds: NDArray[np.uint64], table: Movements) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    sets, reason = week.sets.copy(), week.reason.copy()
+def _limit(row: NDArray[np.int16], sets: NDArray[np.int8], reason: NDArray[np.int8], bounds: NDArray[np.uint64], table: Movements) -> None:
+    """In place."""
     days, slots, users = sets.shape
-    total = np.zeros((WORDS, users), dtype=np.uint64)
+    room = Room(bounds)
+    everybody = np.ones(users, dtype=bool)
     for slot in range(slots):
         for day in range(days):
-            words = table.muscles[:, week.row[day, slot]]
-            count = sets[day, slot].copy()
-            trial = total + words * count.astype(np.uint64)
-            ok = fits(trial, bounds)
-            while not ok.all():
-                count = np.where(ok, count, count - 1).astype(np.int8)
-                trial = np.where(ok, trial, trial - words)
-                ok |= fits(trial, bounds) | (count <= 0)
-            changed = count != sets[day, slot]
-            sets[day, slot] = count
-            reason[day, slot][changed] = _MUSCLE_LIMIT
-            total = trial
-    return sets, reason
+            words = table.muscles.take(row[day, slot], axis=1)
+            count = sets[day, slot]
+            ok = room.fits(words * count.astype(np.uint64))
+            if not ok.all():
+                count = count.copy()
+                while not ok.all():
+                    count -= ~ok
+                    ok |= (count <= 0) | room.fits(words * count.astype(np.uint64))
+                reason[day, slot] = pick(count != sets[day, slot], _MUSCLE_LIMIT, reason[day, slot])
+                sets[day, slot] = count
+            room.take(words * count.astype(np.uint64), everybody)
 
 
 def fit_time(week: Week, minutes: NDArray[np.int16], table: Movements) -> Week:
@@ -109,7 +111,7 @@ def fit_time(week: Week, minutes: NDArray[np.int16], table: Movements) -> Week:
     over = np.flatnonzero((seconds(week) > budget).any(axis=0))
     if not len(over):
         return week
-    part = _Fitting(_users(week, over), budget[over], table)
+    part = _Fitting(of_users(week, over), budget[over], table)
     fitted = part.run()
     merged = {}
     for name in ("sets", "rest_seconds", "superset", "reason"):
@@ -121,17 +123,30 @@ def fit_time(week: Week, minutes: NDArray[np.int16], table: Movements) -> Week:
 
 def seconds(week: Week) -> NDArray[np.int32]:
     """(days, users) length of each session without the general warm-up."""
-    alone = exercise_seconds(
-        sets=week.sets.astype(np.int32),
-        work_seconds=week.work_seconds,
-        rest_seconds=week.rest_seconds,
-        setup_seconds=week.setup_seconds,
-        warmup_sets=week.warmup_sets.astype(np.int32),
-        repetition_seconds=week.repetition_seconds,
-    ).sum(axis=1, dtype=np.int32)
-    if not week.superset.any():
-        return alone
-    return alone - _savings(week.sets, week.rest_seconds, week.superset)
+    return Clock(week).seconds(week.sets)
+
+
+class Clock:
+    """How long the sessions of a week take with any number of sets: what a slot and what each of its sets costs is worked out once."""
+
+    def __init__(self, week: Week) -> None:
+        self.week = week
+        once, self.each = exercise_seconds(
+            work_seconds=week.work_seconds,
+            rest_seconds=week.rest_seconds,
+            setup_seconds=week.setup_seconds,
+            warmup_sets=week.warmup_sets,
+            repetition_seconds=week.repetition_seconds,
+        )
+        self.once = (once * (week.sets > 0)).sum(axis=1, dtype=np.int32)
+        self.has_pairs = bool(week.superset.any())
+
+    def seconds(self, sets: NDArray[np.int8]) -> NDArray[np.int32]:
+        """(days, users) length of each session without the general warm-up; `sets` has its zeros where the week has them."""
+        alone = np.einsum("dsu,dsu->du", sets, self.each, dtype=np.int32, casting="safe") + self.once
+        if not self.has_pairs:
+            return alone
+        return alone - _savings(sets, self.week.rest_seconds, self.week.superset)
 
 
 def _savings(sets: NDArray[np.int8], rest: NDArray[np.int32], superset: NDArray[np.int8]) -> NDArray[np.int32]:
@@ -147,12 +162,13 @@ def _savings(sets: NDArray[np.int8], rest: NDArray[np.int32], superset: NDArray[
                     rest_one=rest[:, one],
                     rest_other=rest[:, other],
                 )
-                saved += np.where(paired, saving, 0)
+                saved += saving * paired
     return saved
 
 
-def _users(week: Week, users: NDArray[np.intp]) -> Week:
-    return Week(**{name: np.ascontiguousarray(getattr(week, name)[:, :, users]) for name in Week.__dataclass_fields__})
+def of_users(week: Week, users: NDArray[np.intp]) -> Week:
+    """The same slots of some of the users."""
+    return Week(**{name: getattr(week, name).take(users, axis=2) for name in Week.__dataclass_fields__})
 
 
 class _Fitting:
@@ -189,7 +205,7 @@ class _Fitting:
         return replace(self.week, sets=self.sets, rest_seconds=self.rest, superset=self.superset, reason=self.reason)
 
     def _measure(self) -> None:
-        self.alone = np.where(self.sets > 0, self.fixed + self.sets * (self.week.work_seconds + self.rest) - self.rest, 0).sum(
+        self.alone = ((self.fixed + self.sets * (self.week.work_seconds + self.rest) - self.rest) * (self.sets > 0)).sum(
             axis=1, dtype=np.int32
         )
         self._pair_savings()
@@ -204,7 +220,7 @@ class _Fitting:
                 rest_one=self.rest[:, one],
                 rest_other=self.rest[:, other],
             )
-            self.saved += np.where(paired, saving, 0)
+            self.saved += saving * paired
 
     def _too_long(self) -> NDArray[np.bool_]:
         return self.alone - self.saved > self.budget
@@ -214,7 +230,7 @@ class _Fitting:
         if not too_long.any():
             return
         shorter = too_long[:, None, :] & (self.week.role == role) & (self.rest > rest)
-        self.rest = np.where(shorter, np.int32(rest), self.rest)
+        self.rest = pick(shorter, rest, self.rest)
         self._measure()
 
     def _pair(self, roles: tuple[int, ...]) -> None:
@@ -235,8 +251,8 @@ class _Fitting:
                     continue
                 fit &= self._too_long()
                 number = self.superset.max(axis=1) + 1
-                self.superset[:, one] = np.where(fit, number, self.superset[:, one])
-                self.superset[:, other] = np.where(fit, number, self.superset[:, other])
+                self.superset[:, one] = pick(fit, number, self.superset[:, one])
+                self.superset[:, other] = pick(fit, number, self.superset[:, other])
                 self.pairs.add((one, other))
                 self._pair_savings()
 
@@ -268,18 +284,18 @@ class _Fitting:
     def _take(self, slot: int, cut: NDArray[np.bool_], to: NDArray[np.int8]) -> None:
         if not cut.any():
             return
-        after = np.where(cut, to, self.sets[:, slot]).astype(np.int8)
+        after = pick(cut, to, self.sets[:, slot])
         before = self.sets[:, slot]
         each = self.week.work_seconds[:, slot] + self.rest[:, slot]
-        gone = np.where(cut & (after == 0), self.fixed[:, slot] - self.rest[:, slot], 0)
+        gone = (self.fixed[:, slot] - self.rest[:, slot]) * (cut & (after == 0))
         self.alone -= (before - after) * each + gone
         self.sets[:, slot] = after
-        self.reason[:, slot] = np.where(cut, _TIME, self.reason[:, slot])
+        self.reason[:, slot] = pick(cut, _TIME, self.reason[:, slot])
         gone_pair = cut & (after == 0) & (self.superset[:, slot] > 0)
         if gone_pair.any():
             number = self.superset[:, slot].copy()
             for other in self.slots:
-                self.superset[:, other] = np.where(gone_pair & (self.superset[:, other] == number), 0, self.superset[:, other])
+                self.superset[:, other] = pick(gone_pair & (self.superset[:, other] == number), 0, self.superset[:, other])
         if self.pairs:
             self._pair_savings()
 
@@ -294,18 +310,16 @@ def grow(
     """
     days, slots, _ = sets.shape
     total = _half_sets(week, sets, table)
-    limit = grown(total)
+    room = Room(lesser(grown(total), bounds), total)
     after, left = sets.copy(), spare.copy()
     for slot in range(slots):
         for day in range(days):
-            words = table.muscles[:, week.row[day, slot]]
-            trial = total + words
+            words = table.muscles.take(week.row[day, slot], axis=1)
             cost = week.work_seconds[day, slot] + week.rest_seconds[day, slot]
-            add = (after[day, slot] > 0) & (after[day, slot] < most[day, slot]) & (cost <= left[day])
-            add &= fits(trial, limit) & fits(trial, bounds)
+            add = (after[day, slot] > 0) & (after[day, slot] < most[day, slot]) & (cost <= left[day]) & room.fits(words)
             after[day, slot] += add
-            left[day] -= np.where(add, cost, 0)
-            total = np.where(add, trial, total)
+            left[day] -= cost * add
+            room.take(words, add)
     return after
 
 

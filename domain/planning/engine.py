@@ -16,6 +16,7 @@ from domain.planning.estimates import estimate, forget
 from domain.planning.hashing import inputs_hash
 from domain.planning.inputs import EQUIPMENT, GOALS, LEVELS, PlanningInputs
 from domain.planning.movements import Candidates, Movements, candidates, movements
+from domain.planning.pick import pick
 from domain.planning.profiles import BEGINNER, Profiles
 from domain.planning.selection import choose
 from domain.planning.session_time import SHORTEST_SESSION_MINUTES
@@ -81,7 +82,8 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
 
 @lru_cache(maxsize=6)
 def _slot_tables(days: int) -> tuple[NDArray[np.int16], NDArray[np.int8]]:
-    return splits.slot_tables(days)
+    index, roles = splits.slot_tables(days)
+    return np.ascontiguousarray(np.moveaxis(index, 0, -1)), np.ascontiguousarray(np.moveaxis(roles, 0, -1))
 
 
 @lru_cache(maxsize=1)
@@ -123,22 +125,21 @@ def _plan_chunk(
     # Exercises
     split = (clean.goal == GOALS.index(Goal.POWERLIFTING)).astype(np.int8)
     index, roles = _slot_tables(days)
-    slots = np.ascontiguousarray(np.moveaxis(index[split], 0, -1))
-    role = np.ascontiguousarray(np.moveaxis(roles[split], 0, -1))
+    slots, role = index.take(split, axis=2), roles.take(split, axis=2)
     choice = choose(slots, inputs, history_row, clean.reference, kind, pool, table)
     row = choice.row
-    role = np.where(table.is_compound[row], role, ISOLATION).astype(np.int8)
+    role = pick(table.is_compound.take(row), role, ISOLATION)
 
     # Dose
-    dose = table.dose[row]
-    which = ((clean.goal.astype(np.int16) * len(LEVELS) + clean.experience) * 9 + role * 3 + dose).astype(np.intp)
-    sets = np.where(row == empty, 0, tables["sets"][which]).astype(np.int8)
-    rep_min, rep_max, rest = tables["rep_min"][which], tables["rep_max"][which], tables["rest"][which]
-    sets_reason = np.full(sets.shape, _SCHEME, dtype=np.int8)
+    dose = table.dose.take(row)
+    who = (clean.goal.astype(np.int16) * np.int16(len(LEVELS)) + clean.experience) * np.int16(9)
+    which = (who + (role * np.int8(3) + dose)).astype(np.intp)
+    sets = tables["sets"].take(which) * (row != empty)
+    rep_min, rep_max, rest = tables["rep_min"].take(which), tables["rep_max"].take(which), tables["rest"].take(which)
     lighter = clean.low_adherence & (role != MAIN) & (sets > 2)
-    sets_reason[lighter] = _ADHERENCE
+    sets_reason = pick(lighter, np.full(sets.shape, _ADHERENCE), _SCHEME)
     sets -= lighter
-    repetition = table.repetition_seconds[row]
+    repetition = table.repetition_seconds.take(row)
     week = allocation.Week(
         row=row,
         sets=sets,
@@ -147,17 +148,18 @@ def _plan_chunk(
         rest_seconds=rest.astype(np.int32),
         warmup_sets=allocation.warmup_counts(row, role, clean.minutes, table),
         repetition_seconds=np.ceil(repetition).astype(np.int32),
-        setup_seconds=table.setup_seconds[row],
+        setup_seconds=table.setup_seconds.take(row),
         superset=np.zeros(row.shape, dtype=np.int8),
         reason=sets_reason,
     )
     bounds = tables["bounds"][:, clean.experience]
     week = allocation.limit_by_muscle(week, bounds, table)
     week = allocation.fit_time(week, clean.minutes, table)
+    clock = allocation.Clock(week)
     by_phase = _sets_by_phase(week, clean, bounds, table)
-    reason_of_sets = np.where((by_phase[0] < week.sets) & (clean.weeks_off > layoff.FREE_WEEKS), _LAYOFF, week.reason)
+    reason_of_sets = pick((by_phase[0] < week.sets) & (clean.weeks_off > layoff.FREE_WEEKS), _LAYOFF, week.reason)
 
-    refusal, minutes = _refusals(clean, week, by_phase)
+    refusal, minutes = _refusals(clean, week, clock, by_phase)
 
     # From here on one entry per slot that is really there, user by user
     held = ((week.sets > 0) & (refusal == 0)).transpose(2, 0, 1)
@@ -251,9 +253,11 @@ def _people(inputs: PlanningInputs, clean: Profiles) -> loads.People:
     )
 
 
-def _refusals(clean: Profiles, week: allocation.Week, by_phase: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
+def _refusals(
+    clean: Profiles, week: allocation.Week, clock: allocation.Clock, by_phase: NDArray[np.int8]
+) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
     """Why a user can't be planned for (0 where they can), and (phases, days, users) the minutes of each session."""
-    minutes = np.stack([_minutes(week, by_phase[phase], clean.minutes) for phase in range(WEEKS)])
+    minutes = np.stack([_minutes(clock, by_phase[phase], clean.minutes) for phase in range(WEEKS)])
     refusal = np.where(clean.minutes < SHORTEST_SESSION_MINUTES, reasons.SESSION_TOO_SHORT, 0)
     refusal = np.where(clean.no_days, reasons.NO_TRAINING_DAY, refusal)
     refusal = np.where((refusal == 0) & (week.sets == 0).all(axis=(0, 1)), reasons.NO_EXERCISE, refusal)
@@ -346,31 +350,32 @@ def _joined(blocks: Sequence[Candidates]) -> Candidates:
 def _sets_by_phase(week: allocation.Week, clean: Profiles, bounds: NDArray[np.uint64], table: Movements) -> NDArray[np.int8]:
     """(4, days, slots, users) sets in each week of a mesocycle, the deload last."""
     out = np.empty((WEEKS, *week.sets.shape), dtype=np.int8)
-    base = np.ceil(week.sets * layoff.sets_factor(clean.weeks_off) - np.float32(1e-3)).astype(np.int8)
+    base = week.sets
+    if (clean.weeks_off > layoff.FREE_WEEKS).any():
+        base = np.ceil(base * layoff.sets_factor(clean.weeks_off) - np.float32(1e-3)).astype(np.int8)
     out[:3] = base
     growing = np.flatnonzero(
         (_GROWS[clean.goal] & (clean.experience != BEGINNER) & ~clean.low_adherence) | (clean.weeks_off > layoff.FREE_WEEKS)
     )
     if len(growing):
-        part = allocation.Week(**{f.name: np.ascontiguousarray(getattr(week, f.name)[:, :, growing]) for f in fields(week)})
+        part = allocation.of_users(week, growing)
+        sets, current, limit = part.sets, base.take(growing, axis=2), bounds.take(growing, axis=1)
         budget = allocation.budget_seconds(clean.minutes[growing])
         volume_goal = _GROWS[clean.goal[growing]] & (clean.experience[growing] != BEGINNER)
-        most = np.where(volume_goal, np.minimum(part.sets + 2, schemes.MOST_SETS_OF_AN_EXERCISE), part.sets).astype(np.int8)
-        most = np.maximum(most, part.sets)
-        current = base[:, :, growing]
+        most = np.maximum(np.minimum(sets + np.int8(2), np.int8(schemes.MOST_SETS_OF_AN_EXERCISE)) * volume_goal, sets)
+        part_clock = allocation.Clock(part)
         for phase in (1, 2):
-            spare = budget - allocation.seconds(replace(part, sets=current))
-            current = allocation.grow(part, current, most, bounds[:, growing], spare, table)
+            current = allocation.grow(part, current, most, limit, budget - part_clock.seconds(current), table)
             out[phase][:, :, growing] = current
     out[3] = allocation.deload(out[0])
     return out
 
 
-def _minutes(week: allocation.Week, sets: NDArray[np.int8], available: NDArray[np.int16]) -> NDArray[np.int16]:
+def _minutes(clock: allocation.Clock, sets: NDArray[np.int8], available: NDArray[np.int16]) -> NDArray[np.int16]:
     """(days, users) minutes of each session with the general warm-up, rounded up."""
-    work = allocation.seconds(replace(week, sets=sets))
+    work = clock.seconds(sets)
     whole = available.astype(np.int32) * 60
-    return np.where(work > 0, -(-(work + whole - allocation.budget_seconds(available)) // 60), 0).astype(np.int16)
+    return (-(-(work + whole - allocation.budget_seconds(available)) // 60) * (work > 0)).astype(np.int16)
 
 
 def hash_version(version: str) -> int:
@@ -399,16 +404,5 @@ def _no_columns() -> dict[str, NDArray]:
             ("slot_count", np.int64),
         )
     }
-    wide = {
-        "session_minutes": np.int16,
-        "numbers": np.float32,
-        "sets": np.int8,
-        "load_kg": np.float32,
-        "reserve": np.int8,
-        "load_reason": np.int8,
-    }
-    for name in (*PER_SESSION, *PER_SLOT):
-        flat[name] = (
-            np.zeros((0, WEEKS), dtype=wide[name]) if name in wide else np.zeros(0, dtype=np.int32 if name == "exercise_key" else np.int16)
-        )
+    flat.update({name: np.zeros(0, dtype=dtype) for name, dtype in (PER_SESSION | PER_SLOT).items()})
     return flat

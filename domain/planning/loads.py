@@ -1,6 +1,7 @@
 """The load of each slot in each week, and why: from the log, from a related exercise, or from nothing but a body weight."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from domain.planning.e1rm import LOWEST_TRUSTED_RPE
 from domain.planning.estimates import HIGHEST_PLAUSIBLE_KG, Estimates
 from domain.planning.inputs import NO_DATE, History
 from domain.planning.movements import BARBELL_KIND, DUMBBELL_KIND, Movements
+from domain.planning.pick import pick
 from domain.planning.plates import Inventory
 from domain.planning.rpe_chart import share_by_possible_reps
 from domain.planning.schemes import BY_BODYWEIGHT, LOADED
@@ -57,8 +59,8 @@ class Grid:
 
     lightest: NDArray[np.float32]
     step: NDArray[np.float32]
-    listed: NDArray[np.int32]
-    """Index into `LoadLists`; -1 where the steps count."""
+    listed: NDArray[np.int32] | None
+    """Index into `LoadLists`, -1 where the steps count; None where they count everywhere."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,9 @@ class LoadLists:
 def floor_to(grid: Grid, lists: LoadLists, load: NDArray[np.float32]) -> NDArray[np.float32]:
     """Down to a reachable load, or up to the lightest."""
     steps = np.floor((load - grid.lightest) / grid.step + np.float32(2e-3))
-    out = (grid.lightest + np.maximum(steps, np.float32(0)) * grid.step).astype(np.float32)
-    chosen = np.nonzero(grid.listed >= 0)
-    if len(chosen[0]):
+    out: NDArray[np.float32] = grid.lightest + np.maximum(steps, np.float32(0)) * grid.step
+    if grid.listed is not None:
+        chosen = np.flatnonzero(grid.listed >= 0)
         out[chosen] = lists.floor(grid.listed[chosen], load[chosen])
     return out
 
@@ -114,9 +116,9 @@ def floor_to(grid: Grid, lists: LoadLists, load: NDArray[np.float32]) -> NDArray
 def ceiling_to(grid: Grid, lists: LoadLists, load: NDArray[np.float32]) -> NDArray[np.float32]:
     """Up to a reachable load, or down to the heaviest listed one."""
     steps = np.ceil((load - grid.lightest) / grid.step - np.float32(2e-3))
-    out = (grid.lightest + np.maximum(steps, np.float32(0)) * grid.step).astype(np.float32)
-    chosen = np.nonzero(grid.listed >= 0)
-    if len(chosen[0]):
+    out: NDArray[np.float32] = grid.lightest + np.maximum(steps, np.float32(0)) * grid.step
+    if grid.listed is not None:
+        chosen = np.flatnonzero(grid.listed >= 0)
         out[chosen] = lists.ceiling(grid.listed[chosen], load[chosen])
     return out
 
@@ -152,30 +154,40 @@ class People:
 
 def grid_of(row: NDArray[np.int16], user: NDArray[np.int64], people: People, table: Movements, lists: LoadLists) -> Grid:
     """The reachable loads of each slot's exercise, in kg. Barbells step by a pair of the smallest plates."""
-    lb = np.float32(KG_PER_LB)
-    in_pounds = people.in_pounds[user]
-    step = np.where(in_pounds, table.step_lb[row] * lb, table.step_kg[row])
-    lightest = np.where(in_pounds, table.lightest_lb[row] * lb, table.lightest_kg[row])
+    in_pounds = people.in_pounds.take(user)
+    unit_step, unit_lightest = _by_unit(table)
+    at = row + in_pounds * np.intp(len(table) + 1)
+    step, lightest = unit_step.take(at), unit_lightest.take(at)
     known = (people.smallest_plate_kg > 0) & (people.smallest_plate_kg <= 25)
-    kind = table.inventory_kind[row]
     if known.any():
-        pair = np.where(known, people.smallest_plate_kg * 2, np.float32(1)).astype(np.float32)[user]
-        step = np.where((kind == BARBELL_KIND) & known[user], pair, step)
+        pair = (people.smallest_plate_kg * np.float32(2)).take(user)
+        step = pick((table.inventory_kind.take(row) == BARBELL_KIND) & known.take(user), pair, step)
     if not len(lists.length):
-        return Grid(lightest.astype(np.float32), step.astype(np.float32), np.full(len(row), -1, dtype=np.int32))
+        return Grid(lightest, step, None)
+    kind = table.inventory_kind.take(row)
     owned = lists.number[np.where((people.inventory >= 0) & (people.inventory < len(lists.number) - 1), people.inventory, -1)][user]
     listed = np.where(kind == BARBELL_KIND, owned[:, 0], np.where(kind == DUMBBELL_KIND, owned[:, 1], -1)).astype(np.int32)
-    return Grid(lightest.astype(np.float32), step.astype(np.float32), listed)
+    return Grid(lightest, step, listed if (listed >= 0).any() else None)
+
+
+@lru_cache(maxsize=4)
+def _by_unit(table: Movements) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Steps and lightest loads in kg, those of users in kg first, then those in lb."""
+    lb = np.float32(KG_PER_LB)
+    return np.concatenate([table.step_kg, table.step_lb * lb]), np.concatenate([table.lightest_kg, table.lightest_lb * lb])
 
 
 @dataclass(frozen=True)
 class Log:
     """What each row of the history says, ready to be looked up per slot."""
 
-    row_of: NDArray[np.int32]
-    """(users, rows of Movements + 1) row of the history with this very exercise, -1 none."""
-    surest: NDArray[np.int32]
-    """(users, families + 1) row of the history whose estimate is the surest of the family, -1 none."""
+    first: NDArray[np.int64]
+    """(users,) first row of each user's history."""
+    row_of: NDArray[np.unsignedinteger]
+    """(users, rows of Movements + 1) 1 + the number, among the user's, of the row of the history with this very exercise; 0 none.
+    In the smallest type that holds the longest history: looked up for every slot, it should stay in the processor's cache."""
+    surest: NDArray[np.unsignedinteger]
+    """(users, families + 1) likewise the row of the history whose estimate is the surest of the family."""
     strength: NDArray[np.float32]
     """(users,) how strong somebody is in what they log, as a multiple of a beginner of their body weight; NaN where unknown."""
     figures: NDArray[np.float32]
@@ -183,6 +195,11 @@ class Log:
 
     E1RM, DOUBT, RATIO, LOAD, TOP, FEWEST, SETS, RPE, AGE, LOAD_BEFORE, FEWEST_BEFORE, STALLED, RETURNING, BEFORE_BREAK, GAP = range(15)
     PRESCRIBED, PRESCRIBED_SETS = range(15, 17)
+
+    def find(self, table: NDArray[np.unsignedinteger], user: NDArray[np.int64], column: NDArray) -> NDArray[np.int64]:
+        """Rows of the history from `row_of` or `surest`, by user and column; -1 where there is none."""
+        number = table.ravel().take(user * table.shape[1] + column).astype(np.int64)
+        return number - 1 + self.first.take(user) * (number > 0)
 
     @classmethod
     def of(
@@ -196,15 +213,21 @@ class Log:
     ) -> "Log":
         """`movement`: catalogue row per history row, -1 custom; `owner`: its user."""
         reference, age, users = people.reference, people.age, len(people.reference)
-        known = np.flatnonzero(movement >= 0)
-        row_of = np.full((users, len(table) + 1), -1, dtype=np.int32)
-        row_of[owner[known], movement[known]] = known
-        ratio = table.family_ratio[np.where(movement >= 0, movement, len(table))]
-        sure = known[(ratio[known] > 0) & ~np.isnan(estimates.e1rm_kg[known])]
+        begin = history.offsets[:-1]
+        longest = int(np.diff(history.offsets).max(initial=0))
+        small = np.uint8 if longest < 255 else np.uint16 if longest < 65535 else np.uint32
+        number = (np.arange(1, len(history) + 1) - begin.take(owner)).astype(small)
+        listed = pick(movement >= 0, movement, len(table)).astype(np.intp)
+        row_of = np.zeros((users, len(table) + 1), dtype=small)
+        row_of.ravel()[owner * (len(table) + 1) + listed] = number
+        row_of[:, -1] = 0
+        ratio = table.family_ratio.take(listed)
+        sure = np.flatnonzero((ratio > 0) & ~np.isnan(estimates.e1rm_kg))
         sure = sure[np.argsort(-estimates.uncertainty[sure], kind="stable")]
-        surest = np.full((users, table.families + 1), -1, dtype=np.int32)
-        surest[owner[sure], table.family[movement[sure]]] = sure
-        beginner = table.cold_start[people.sex[owner] + 1, np.where(movement >= 0, movement, len(table))] * body_kg(people)[owner]
+        surest = np.zeros((users, table.families + 1), dtype=small)
+        surest.ravel()[owner[sure] * (table.families + 1) + table.family[listed[sure]]] = number[sure]
+        at_sex = ((people.sex + np.intp(1)) * table.cold_start.shape[1]).take(owner) + listed
+        beginner = table.cold_start.ravel().take(at_sex) * body_kg(people).take(owner)
         rated = np.flatnonzero((beginner > 0) & ~np.isnan(estimates.e1rm_kg))
         multiple = np.log(np.clip(estimates.e1rm_kg[rated] / beginner[rated], *STRENGTH_BOUNDS))
         count = np.bincount(owner[rated], minlength=users)
@@ -233,7 +256,7 @@ class Log:
         ]
         for place, values in enumerate(columns):
             figures[:, place] = values
-        return cls(row_of, surest, strength, figures)
+        return cls(begin, row_of, surest, strength, figures)
 
 
 def _returning(
@@ -279,28 +302,22 @@ def first_load(slots: Slots, people: People, log: Log, grid: Grid, lists: LoadLi
     By this order: the last session if it is fresh and was done in a comparable range (double progression), the estimate of the
     exercise, the estimate of a related exercise, body weight.
     """
-    count = len(slots.user)
-    dose = table.dose[slots.row]
-    load = np.full(count, np.nan, dtype=np.float32)
-    before_break = load.copy()
-    numbers = np.empty((count, 4), dtype=np.float32)
-    reason = np.where(dose == BY_BODYWEIGHT, _R["load.bodyweight"], _R["load.by_feel"]).astype(np.int8)
-    history = log.row_of[slots.user, slots.row]
+    dose = table.dose.take(slots.row)
+    history = log.find(log.row_of, slots.user, slots.row)
+    load, before_break, reason, numbers = _loaded(slots, history, people, log, grid, lists, table)
+    guess = np.isin(reason, _GUESSES)
 
     plain = np.flatnonzero(dose != LOADED)
-    best = np.zeros(len(plain), dtype=np.float32)
-    logged = history[plain] >= 0
-    best[logged] = log.figures[history[plain][logged], Log.TOP]
-    numbers[plain] = np.stack([slots.rep_min[plain], slots.rep_max[plain], slots.reserve[plain], best], axis=1)
-
-    chosen = np.flatnonzero(dose == LOADED)
-    part = Slots(*(getattr(slots, name)[chosen] for name in Slots.__dataclass_fields__))
-    some = Grid(grid.lightest[chosen], grid.step[chosen], grid.listed[chosen])
-    found = _loaded(part, history[chosen], people, log, some, lists, table)
-    load[chosen], before_break[chosen], reason[chosen], numbers[chosen] = found
-    guess = (reason == _R["load.cold_start"]) | (reason == _R["load.from_related"]) | (reason == _R["load.lightest"])
-    guess |= reason == _R["load.from_strength"]
+    load[plain], before_break[plain], guess[plain] = np.nan, np.nan, False
+    reason[plain] = pick(dose[plain] == BY_BODYWEIGHT, np.full(len(plain), _R["load.bodyweight"]), _R["load.by_feel"])
+    logged = history[plain]
+    best = log.figures[logged, Log.TOP] * (logged >= 0) if len(log.figures) else np.zeros(len(plain), dtype=np.float32)
+    for place, values in enumerate((slots.rep_min[plain], slots.rep_max[plain], slots.reserve[plain], best)):
+        numbers[plain, place] = values
     return FirstLoads(load, before_break, reason, numbers, guess.astype(np.int8))
+
+
+_GUESSES: Final = np.array([_R[f"load.{word}"] for word in ("cold_start", "from_related", "lightest", "from_strength")])
 
 
 def body_kg(people: "People") -> NDArray[np.float32]:
@@ -317,7 +334,7 @@ def cold_start_kg(people: "People") -> NDArray[np.float32]:
 
 
 def _loaded(
-    slots: Slots, history: NDArray[np.int32], people: People, log: Log, grid: Grid, lists: LoadLists, table: Movements
+    slots: Slots, history: NDArray[np.int64], people: People, log: Log, grid: Grid, lists: LoadLists, table: Movements
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]:
     """(load, load without a lasting break, reason, numbers) of slots whose exercise carries a load."""
     user, row = slots.user, slots.row
@@ -325,30 +342,36 @@ def _loaded(
     base = cold_start_kg(people)
     by_strength = log.strength * body_kg(people) * np.float32(STRENGTH_SHARE)
     stronger = by_strength > base
-    maximum = table.cold_start[people.sex[user] + 1, row] * np.where(stronger, by_strength, base)[user]
+    own = pick(stronger, by_strength, base)
+    at_sex = ((people.sex + np.intp(1)) * table.cold_start.shape[1]).take(user) + row
+    maximum = table.cold_start.ravel().take(at_sex) * own.take(user)
     doubt = np.full(count, COLD_START_UNCERTAINTY, dtype=np.float32)
-    reason = np.where(stronger, _R["load.from_strength"], _R["load.cold_start"])[user]
+    reason = pick(stronger, np.full(len(base), _R["load.from_strength"]), _R["load.cold_start"]).take(user)
 
     direct = np.flatnonzero(history >= 0)
-    figures = log.figures[history[direct]]
-    sure = ~np.isnan(figures[:, Log.E1RM])
+    figures = log.figures.take(history[direct], axis=0)
+    sure = np.flatnonzero(~np.isnan(figures[:, Log.E1RM]))
     at = direct[sure]
     maximum[at], doubt[at], reason[at] = figures[sure, Log.E1RM], figures[sure, Log.DOUBT], _R["load.from_e1rm"]
-    open_ = np.flatnonzero((reason != _R["load.from_e1rm"]) & (table.family_ratio[row] > 0))
-    related = log.surest[user[open_], table.family[row[open_]]]
-    at, related = open_[related >= 0], related[related >= 0]
+    family_ratio = table.family_ratio.take(row)
+    open_ = np.flatnonzero((reason != _R["load.from_e1rm"]) & (family_ratio > 0))
+    related = log.find(log.surest, user[open_], table.family.take(row[open_]))
+    has_related = np.flatnonzero(related >= 0)
+    at, related = open_[has_related], related[has_related]
     if len(at):
-        other = log.figures[related]
-        maximum[at] = other[:, Log.E1RM] * (table.family_ratio[row[at]] / other[:, Log.RATIO]) * np.float32(RELATED_SHARE)
+        other = log.figures.take(related, axis=0)
+        maximum[at] = other[:, Log.E1RM] * (family_ratio[at] / other[:, Log.RATIO]) * np.float32(RELATED_SHARE)
         doubt[at] = np.sqrt(other[:, Log.DOUBT] ** 2 + np.float32(RELATED_UNCERTAINTY**2))
         reason[at] = _R["load.from_related"]
 
     middle = (slots.rep_min + slots.rep_max) // 2
     share = share_by_possible_reps(middle + slots.reserve)
     guessed = (reason == _R["load.cold_start"]) | (reason == _R["load.from_strength"])
-    discount = np.where(guessed, np.float32(1), 1 - np.float32(CAUTION_PER_UNCERTAINTY) * doubt)
-    wanted = (maximum * discount * share).astype(np.float32)
-    numbers = np.stack([maximum, doubt * 100, middle, slots.reserve], axis=1).astype(np.float32)
+    discount = 1 - np.float32(CAUTION_PER_UNCERTAINTY) * doubt * ~guessed
+    wanted = maximum * discount * share
+    numbers = np.empty((count, 4), dtype=np.float32)
+    for place, values in enumerate((maximum, doubt * 100, middle, slots.reserve)):
+        numbers[:, place] = values
     load = floor_to(grid, lists, wanted)
     _progress(slots, direct, figures, grid, lists, load, wanted, reason, numbers)
 
@@ -415,30 +438,38 @@ def _progress(
     reset = (figures[:, Log.STALLED] > 0) & ~up & ~down
     next_one = ceiling_to(some, lists, last + some.step * np.float32(0.01))
     rise = ceiling_to(some, lists, last * np.float32(1 + progression.SMALLEST_STEP_SHARE))
-    rise = np.where(rise > last * np.float32(MOST_WEEKLY_RISE), next_one, rise)
+    rise = pick(rise > last * np.float32(MOST_WEEKLY_RISE), next_one, rise)
     easy = np.clip((EASY_RPE - figures[:, Log.RPE]) * np.float32(RISE_PER_RPE), 0, progression.LARGEST_STEP_SHARE)
-    easy = np.where((figures[:, Log.RPE] >= LOWEST_TRUSTED_RPE) & (easy > 0), easy, 0).astype(np.float32)
+    easy = pick((figures[:, Log.RPE] >= LOWEST_TRUSTED_RPE) & (easy > 0), easy, 0)
     rise = np.maximum(rise, floor_to(some, lists, last * (1 + easy)))
     cut = floor_to(some, lists, last * np.float32(1 - progression.CUT_SHARE))
     held = floor_to(some, lists, last)
-    after = np.where(up, rise, np.where(down | reset, cut, held))
-    why = np.where(up, _R["progress.double.load_up"], np.where(down, _R["progress.double.load_down"], _R["progress.double.add_reps"]))
-    why = np.where(decision == progression.HOLD_MISSED, _R["progress.double.hold_missed"], why)
-    why = np.where(decision == progression.HOLD_LIFTED_LESS, _R["progress.hold.lifted_less"], why)
-    why = np.where(reset, _R["progress.stall.reset"], why)
-    fourth = np.where(up, rise - last, np.where(why == _R["progress.double.add_reps"], rep_max, rep_min))
-    fourth = np.where(why == _R["progress.hold.lifted_less"], figures[:, Log.PRESCRIBED], fourth)
-    fourth = np.where(reset, figures[:, Log.E1RM], fourth)
-    first = np.where(reset, STALL_SESSIONS, figures[:, Log.SETS])
-    told = np.stack([first, fewest, last, fourth], axis=1)
+    after = pick(up, rise, pick(down | reset, cut, held))
+    why = pick(reset, _R["progress.stall.reset"], _DOUBLE_REASONS.take(decision))
+    fourth = pick(up, rise - last, pick(why == _R["progress.double.add_reps"], rep_max, rep_min).astype(np.float32))
+    fourth = pick(why == _R["progress.hold.lifted_less"], figures[:, Log.PRESCRIBED], fourth)
+    fourth = pick(reset, figures[:, Log.E1RM], fourth)
+    told = np.stack([pick(reset, STALL_SESSIONS, figures[:, Log.SETS]), fewest, last, fourth], axis=1)
 
     # Coming back from a break: the load of before is due sooner than a step at a time, as long as all was done as prescribed.
     due = floor_to(some, lists, np.minimum(figures[:, Log.BEFORE_BREAK] * figures[:, Log.RETURNING], last * np.float32(MOST_WEEKLY_RISE)))
     back = (figures[:, Log.RETURNING] > 0) & (due > after) & (fewest >= rep_min) & ~prescribed.is_less(share)
-    after = np.where(back, due, after)
-    why = np.where(back, _R["progress.layoff_return"], why)
-    told[back] = np.stack([figures[:, Log.GAP], fewest, last, figures[:, Log.BEFORE_BREAK]], axis=1)[back]
+    after = pick(back, due, after)
+    why = pick(back, _R["progress.layoff_return"], why)
+    told[back] = figures[back][:, [Log.GAP, Log.FEWEST, Log.LOAD, Log.BEFORE_BREAK]]
     load[at], wanted[at], reason[at], numbers[at] = after, after, why, told
+
+
+_DOUBLE_REASONS: Final = np.zeros(6, dtype=np.int8)
+"""By the decision of double progression."""
+for _decision, _word in (
+    (progression.LOAD_UP, "double.load_up"),
+    (progression.LOAD_DOWN, "double.load_down"),
+    (progression.HOLD_MISSED, "double.hold_missed"),
+    (progression.HOLD_LIFTED_LESS, "hold.lifted_less"),
+    (progression.ADD_REPS, "double.add_reps"),
+):
+    _DOUBLE_REASONS[_decision] = _R[f"progress.{_word}"]
 
 
 def _stay_below(
@@ -465,7 +496,7 @@ def _stay_below(
 
 
 def _some(grid: Grid, at: NDArray[np.intp]) -> Grid:
-    return Grid(grid.lightest[at], grid.step[at], grid.listed[at])
+    return Grid(grid.lightest.take(at), grid.step.take(at), None if grid.listed is None else grid.listed.take(at))
 
 
 def _stalled(history: History) -> NDArray[np.bool_]:
@@ -499,7 +530,7 @@ def weekly_loads(
     count = len(waves)
     deload = (3 - phase).astype(np.intp)
     unloaded = np.flatnonzero(np.isnan(first.load))
-    out = np.repeat(first.load, 4).reshape(count, 4)
+    out: NDArray[np.float32] = np.repeat(first.load, 4).reshape(count, 4)
     why = _WEEK_REASONS[phase]
     why[:, 0] = np.where(deload == 0, why[:, 0], first.reason)
     why[unloaded] = first.reason[unloaded, None]
@@ -509,19 +540,20 @@ def weekly_loads(
     moving = np.flatnonzero(rises_at_all | returning)
     if len(moving):
         part = _some(grid, moving)
-        working, rises, comes_back = first.load[moving], rises_at_all[moving], returning[moving]
+        working: NDArray[np.float32] = first.load[moving]
+        rises, comes_back = rises_at_all[moving], returning[moving]
         factor, before = layoff.load_factor(weeks_off[moving], age[moving]), first.before_break[moving]
         at_deload = deload[moving]
         for week in range(1, 4):
             builds, is_after = at_deload != week, at_deload == week - 1
             target = ceiling_to(part, lists, working * np.float32(1 + progression.SMALLEST_STEP_SHARE))
             one_step = ceiling_to(part, lists, working + part.step * np.float32(0.01))
-            target = np.where(target > working * np.float32(MOST_WEEKLY_RISE), one_step, target)
+            target = pick(target > working * np.float32(MOST_WEEKLY_RISE), one_step, target)
             due = np.minimum(before * layoff.week_factor(factor, week), working * np.float32(MOST_WEEKLY_RISE))
-            due = floor_to(part, lists, np.where(comes_back, due, working))
+            due = floor_to(part, lists, pick(comes_back, due, working))
             up, back = rises & builds & ~is_after & (target > working), comes_back & builds & (due > working)
             why[moving[up], week], why[moving[back], week] = _R["week.load_up"], _R["week.layoff_return"]
-            working = np.where(up, target, np.where(back, due, working)).astype(np.float32)
+            working = pick(up, target, pick(back, due, working))
             out[moving, week] = working
     every = np.arange(count)
     at_deload = out[every, deload]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.exercises.catalogue import Catalogue
+from domain.planning import reasons
 from domain.planning.hashing import fold
 from domain.planning.inputs import EQUIPMENT, GOALS, LEVELS
 from domain.planning.plates import BAR_KG, BAR_LB
@@ -170,6 +171,11 @@ def _padded(column: Any, dtype: Any) -> NDArray:
     return np.append(np.asarray(column), 0).astype(dtype)
 
 
+_BEST, _EQUIPMENT, _SPARES, _OTHER = (
+    np.int8(reasons.number_of(f"exercise.{word}")) for word in ("best", "other_equipment", "spares_area", "other_movement")
+)
+
+
 @dataclass(frozen=True)
 class Candidates:
     """The best exercises per kind of user (column s of `allowed` and of the last axis of the others)."""
@@ -180,14 +186,10 @@ class Candidates:
     """(needs, s) bits of the places of `best` that are empty."""
     place_of: NDArray[np.int8]
     """(rows, s) place of an exercise among the best of its own need; CANDIDATES where it isn't among them, or another need stands in."""
-    from_other_need: NDArray[np.bool_]
-    """(needs, s) whether another need stands in."""
     allowed: NDArray[np.bool_]
     """(rows, s) whether equipment and limitations permit it."""
-    unlimited_best: NDArray[np.int16]
-    """(needs, s) what would be first with this equipment and no limitation."""
-    ideal: NDArray[np.int16]
-    """(needs, s) what would be first with all equipment and no limitation."""
+    reason: NDArray[np.int8]
+    """(needs, s) why the best is what it is: another need stands in, an area is spared, equipment is missing, or it's the best of all."""
 
 
 def candidates(
@@ -221,6 +223,7 @@ def candidates(
     careful = careful + too_heavy * np.int16(60)
     score = (fit - careful).astype(np.int32) * 1024 + (1023 - np.arange(rows, dtype=np.int32))[:, None]
     best = np.full((len(Need), CANDIDATES, kinds), rows - 1, dtype=np.int16)
+    # What would be first with this equipment and no limitation, and with all equipment and no limitation
     unlimited = np.full((len(Need), kinds), rows - 1, dtype=np.int16)
     ideal = np.full((len(Need), kinds), rows - 1, dtype=np.int16)
     for need in Need:
@@ -255,7 +258,9 @@ def candidates(
     for place in range(CANDIDATES):
         np.put_along_axis(place_of, own[:, place].astype(np.intp), np.int8(place), axis=0)
     place_of[-1] = CANDIDATES
-    return Candidates(best, absent, place_of, borrowed, allowed, unlimited, ideal)
+    spared = ~np.take_along_axis(allowed, unlimited.astype(np.intp), axis=0) & (unlimited != rows - 1)
+    reason = np.where(spared, _SPARES, np.where(unlimited != ideal, _EQUIPMENT, _BEST))
+    return Candidates(best, absent, place_of, allowed, np.where(borrowed, _OTHER, reason).astype(np.int8))
 
 
 @lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from domain.planning import reasons
 from domain.planning.inputs import PlanningInputs
 from domain.planning.movements import CANDIDATES, Candidates, Movements
+from domain.planning.pick import pick
 from domain.planning.splits import CHOICES, Need
 
 FAMILIAR_DAYS: Final = 120
@@ -21,9 +22,9 @@ for _struck in range(256):
     _KTH[_struck, : len(_left)] = _left
 _LEFT: Final = np.array([CANDIDATES - int(struck).bit_count() for struck in range(256)], dtype=np.int8)
 
-_BEST, _VARIANT, _FAMILIAR, _PREFERRED, _EQUIPMENT, _SPARES, _OTHER, _NOT_DISLIKED = (
+_BEST, _VARIANT, _FAMILIAR, _PREFERRED, _OTHER, _NOT_DISLIKED = (
     np.int8(reasons.number_of(f"exercise.{word}"))
-    for word in ("best", "variant", "familiar", "preferred", "other_equipment", "spares_area", "other_movement", "not_disliked")
+    for word in ("best", "variant", "familiar", "preferred", "other_movement", "not_disliked")
 )
 
 
@@ -53,35 +54,35 @@ def choose(
     empty = len(table)
     pins, pin_count, struck, disliked_bits = _personal(inputs, history_row, today, kind, pool, table)
     flat = np.arange(users, dtype=np.intp)
-    wanted = slots.astype(np.intp)
-    need, choice = np.where(wanted >= 0, wanted // CHOICES, 0), np.where(wanted >= 0, wanted % CHOICES, 0).astype(np.int8)
-    at = need * users + flat
-    pinned = pin_count.ravel()[at]
-    mask = struck.ravel()[at]
-    left = _LEFT[mask]
+    wanted = slots >= 0
+    need, choice = np.maximum(slots, 0) // np.int16(CHOICES), (np.maximum(slots, 0) % np.int16(CHOICES)).astype(np.int8)
+    at = need * np.intp(users) + flat
+    pinned = pin_count.ravel().take(at)
+    mask = struck.ravel().take(at)
+    left = _LEFT.take(mask)
     from_pin = (choice < pinned) | (left == 0)
-    pin_place = np.minimum(choice, np.maximum(pinned - 1, 0))
-    pin = pins.ravel()[(need * CHOICES + pin_place) * users + flat]
-    place = _KTH[mask, np.clip(choice - pinned, 0, np.maximum(left - 1, 0))].astype(np.intp)
-    place = np.minimum(place, CANDIDATES - 1)
+    pin_place = np.minimum(choice, np.maximum(pinned - np.int8(1), np.int8(0)))
+    pin = pins.ravel().take((need * np.int16(CHOICES) + pin_place) * np.intp(users) + flat)
+    nth = np.clip(choice - pinned, np.int8(0), np.maximum(left - np.int8(1), np.int8(0)))
+    place = np.minimum(_KTH.ravel().take(mask.astype(np.int16) * np.int16(CANDIDATES) + nth), np.int8(CANDIDATES - 1))
     kinds = pool.best.shape[2]
-    base = pool.best.ravel()[(need * CANDIDATES + place) * kinds + kind]
-    row = np.where(from_pin, np.where(pinned > 0, pin & 1023, empty), base).astype(np.int16)
-    row[wanted < 0] = empty
+    base = pool.best.ravel().take((need * np.int16(CANDIDATES) + place) * np.intp(kinds) + kind)
+    row = pick(from_pin, pick(pinned > 0, pin & np.int16(1023), empty), base)
+    row = pick(wanted, row, empty)
     for slot in range(1, row.shape[1]):
-        for earlier in range(slot):
-            row[:, slot][row[:, slot] == row[:, earlier]] = empty
+        again = row[:, slot] == row[:, 0]
+        for earlier in range(1, slot):
+            again |= row[:, slot] == row[:, earlier]
+        row[:, slot] = pick(again, empty, row[:, slot])
 
-    kind_at = need * kinds + kind
-    unlimited, ideal = pool.unlimited_best.ravel()[kind_at], pool.ideal.ravel()[kind_at]
-    reason = np.where(choice > 0, _VARIANT, _BEST)
-    reason = np.where(unlimited != ideal, _EQUIPMENT, reason)
-    unlimited_allowed = pool.allowed.ravel()[unlimited.astype(np.intp) * kinds + kind]
-    reason = np.where(~unlimited_allowed & (unlimited != empty), _SPARES, reason)
-    reason = np.where(disliked_bits.ravel()[at] & ((1 << place) - 1) != 0, _NOT_DISLIKED, reason)
-    reason = np.where(pool.from_other_need.ravel()[kind_at], _OTHER, reason)
-    reason = np.where(from_pin, np.where(pin >= 1024, _PREFERRED, _FAMILIAR), reason)
-    return Choice(row, reason.astype(np.int8))
+    kind_at = need * np.intp(kinds) + kind
+    reason = pool.reason.ravel().take(kind_at)
+    plain = (reason == _BEST) & (choice > 0)
+    reason = pick(plain, _VARIANT, reason)
+    before = (np.left_shift(np.uint8(1), place.view(np.uint8)) - np.uint8(1)) & disliked_bits.ravel().take(at)
+    reason = pick((before != 0) & (reason != _OTHER), _NOT_DISLIKED, reason)
+    reason = pick(from_pin, pick(pin >= 1024, np.full_like(reason, _PREFERRED), _FAMILIAR), reason)
+    return Choice(row, reason)
 
 
 def _personal(

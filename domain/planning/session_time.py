@@ -43,16 +43,17 @@ def budget_seconds(minutes: NDArray[np.integer]) -> NDArray[np.int32]:
 
 def exercise_seconds(
     *,
-    sets: NDArray,
     work_seconds: NDArray,
     rest_seconds: NDArray,
     setup_seconds: NDArray,
     warmup_sets: NDArray,
     repetition_seconds: NDArray,
-) -> NDArray[np.int32]:
-    """Set-up, warm-up sets, then working sets with rests between them; 0 where there are no sets. All integers, any one shape."""
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(what an exercise takes beside its sets, what each set takes): set-up and warm-up sets, then working sets with rests between
+    them, so the first part is one rest short. All integers, any one shape."""
     warmup = warmup_sets * (WARMUP_REPETITIONS * repetition_seconds + WARMUP_REST_SECONDS)
-    return np.where(sets > 0, setup_seconds + warmup + sets * (work_seconds + rest_seconds) - rest_seconds, 0).astype(np.int32)
+    once = setup_seconds + warmup - rest_seconds
+    return once.astype(np.int32), (work_seconds + rest_seconds).astype(np.int32)
 
 
 def superset_saving(*, sets_one: NDArray, sets_other: NDArray, rest_one: NDArray, rest_other: NDArray) -> NDArray[np.int32]:

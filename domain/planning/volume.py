@@ -65,6 +65,35 @@ def fits(words: NDArray[np.uint64], bounds: NDArray[np.uint64]) -> NDArray[np.bo
     return free
 
 
+class Room:
+    """What may still be added to every muscle, for n users: the bounds less what is counted so far."""
+
+    def __init__(self, bounds: NDArray[np.uint64], total: NDArray[np.uint64] | None = None) -> None:
+        """(WORDS, n) packed each; counts below 128, and bounds of at least one set."""
+        self.left = bounds | _GUARD
+        if total is not None:
+            self.left -= total
+
+    def fits(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether (WORDS, n) more would leave every muscle within its bound."""
+        rest = self.left - words
+        every = rest[0] & rest[1] & rest[2] & _GUARD
+        return every == _GUARD
+
+    def take(self, words: NDArray[np.uint64], chosen: NDArray[np.bool_]) -> None:
+        """Count the words of the chosen users, which fit."""
+        self.left -= words * chosen
+
+
+assert WORDS == 3, "Room.fits names three words"
+
+
 def grown(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Each muscle's bound for the following week: its count and a fifth of it, rounded down to half sets."""
-    return pack(np.minimum(unpack(words).astype(np.int16) * 6 // 5, MOST_HALF_SETS))
+    counts = np.ascontiguousarray(words).view(np.uint8)
+    return np.minimum(counts + counts // np.uint8(5), np.uint8(MOST_HALF_SETS)).view(np.uint64)
+
+
+def lesser(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The smaller count of each muscle."""
+    return np.minimum(np.ascontiguousarray(one).view(np.uint8), np.ascontiguousarray(other).view(np.uint8)).view(np.uint64)
