@@ -30,7 +30,7 @@ def bits(words: Sequence[str], universe: Sequence[str]) -> int:
 class History:
     """What each user did, one row per user and exercise, sorted by (user, exercise); the last sessions, newest first.
 
-    This is all that the engine asks of `intermediate.training_state`: per user × exercise arrays of up to `SESSIONS_KEPT` entries,
+    This is all that the engine asks of a log (whose last sets `intermediate.training_state` holds): arrays of up to `SESSIONS_KEPT` entries,
     without sessions of deload weeks, over working sets (no warm-ups), loads in kg; the last two columns have one entry per row:
 
     ==================  ==========================================================================================
