@@ -30,8 +30,8 @@ def bits(words: Sequence[str], universe: Sequence[str]) -> int:
 class History:
     """What each user did, one row per user and exercise, sorted by (user, exercise); the last sessions, newest first.
 
-    This is all that the engine asks of a log (whose last sets `intermediate.training_state` holds): arrays of up to `SESSIONS_KEPT` entries,
-    without sessions of deload weeks, over working sets (no warm-ups), loads in kg; the last two columns have one entry per row:
+    This is all that the engine asks of a log (whose last sets `intermediate.training_state` holds): arrays of up to `SESSIONS_KEPT`
+    entries, without sessions of deload weeks, over working sets (no warm-ups), loads in kg; the last two columns have one entry per row:
 
     ==================  ==========================================================================================
     exercise_key        as in the catalogue; custom exercises may be there and are passed over
