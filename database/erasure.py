@@ -17,8 +17,8 @@ KEPT = {"app.erasures", "app.user_deletions", "app.workout_deletions", "staging.
 """They hold keys that lead nowhere any more: an erasure's proof, and what incremental builds still have to see."""
 
 QUEUE_COHORTS = """
-insert into staging.changes (batch, kind, cohort_week_on)
-select distinct clock.batch + 1, %s, person.cohort_week_on
+insert into staging.changes (batch, kind, cohort_on, cohort_week_on)
+select distinct clock.batch + 1, %s, person.cohort_on, person.cohort_week_on
 from {} as person cross join staging.change_cursor as clock
 where person.{} = any(%s)
 """
@@ -92,6 +92,7 @@ def _remove_derived(connection: psycopg.Connection, user_key: int, people: Seque
     queue = connection.execute("select to_regclass('staging.changes'), to_regclass('staging.change_cursor')").fetchone()
     if queue is None or None in queue:
         return  # nothing was built yet
+    connection.execute("alter table staging.changes add column if not exists cohort_on date")  # an earlier release built it without
     cohorts = set(_relations(connection, ("r",), schemas=DERIVED, column="cohort_week_on"))
     for column, keys in (("person_key", list(people)), ("user_key", [user_key])):
         for relation in _relations(connection, ("r", "p"), schemas=DERIVED, column=column):
