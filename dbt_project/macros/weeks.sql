@@ -2,5 +2,8 @@
 {% macro week_number(date) -%} (({{ date }} - date '1900-01-01') / 7) {%- endmacro %}
 
 
+{% macro monday_of(week) -%}(date '1900-01-01' + 7 * ({{ week }})) {%- endmacro %}
+
+
 {#- The Monday of a date's ISO week. -#}
-{% macro week_of(date) -%}(date '1900-01-01' + 7 * {{ week_number(date) }}) {%- endmacro %}
+{% macro week_of(date) -%} {{ monday_of(week_number(date)) }} {%- endmacro %}

@@ -180,18 +180,16 @@ def expected_peers(
     return rows
 
 
-def expected_groups(
-    connection: psycopg.Connection, day: datetime.date, as_of: datetime.datetime
-) -> dict[tuple[str, str, str], tuple[int, list[float]]]:
-    """By goal, experience level and measure: how many active members have a value, and all their values in order."""
-    users, profiles = read_history(connection), read_profiles(connection)
+def expected_groups(connection: psycopg.Connection, as_of: datetime.datetime) -> dict[tuple[str, str, str], list[float]]:
+    """By goal, experience level and measure: the values of the active members, in order."""
+    users = read_history(connection)
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for key, (goal, level) in profiles.items():
+    for key, (goal, level) in read_profiles(connection).items():
         own = measures(users[key], as_of.astimezone(users[key]["zone"]).date())
         for measure, value in own["values"].items():
             if own["is_active"] and value is not None:
                 found[goal, level, measure].append(round(float(value), 3))
-    return {group: (len(values), sorted(values)) for group, values in found.items()}
+    return {group: sorted(values) for group, values in found.items()}
 
 
 def read_profiles(connection: psycopg.Connection) -> dict[int, tuple[str, str]]:

@@ -56,11 +56,11 @@ def read_history(connection: psycopg.Connection) -> dict[int, dict[str, Any]]:
 
 
 def e1rm(weight: float, reps: int) -> Fraction | None:
-    """The weight for one repetition, Epley for 2 to 12, undefined beyond."""
+    """The weight for one repetition, Epley for 2 to 12, undefined beyond; of the weight to 1e-8 kg, which a pound is a whole number of."""
     if reps == 1:
-        return Fraction(weight)
+        return rounded(Fraction(weight))
     if 2 <= reps <= 12:
-        return Fraction(weight) * (1 + Fraction(reps, 30))
+        return rounded(Fraction(weight)) * (1 + Fraction(reps, 30))
     return None
 
 

@@ -13,7 +13,7 @@ select
         when reps = 1
         then round(weight_kg * 100000000)
         when reps between 2 and 12
-        then round(weight_kg * (30 + reps) / 30 * 100000000)
+        then round(round(weight_kg * 100000000) * (30 + reps) / 30)
     end as e1rm_e8,
     rpe
 from {{ source("app", "workout_sets") }}
