@@ -1,4 +1,4 @@
-"""A second implementation of the summary, in pandas over raw rows, and its comparison with `marts.user_summary`."""
+"""A second implementation of the summary and the weeks, in pandas over raw rows, and its comparison with the marts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ import psycopg
 from domain.vocabulary import SummaryRange
 
 COMPARED = ("workouts", "active_days", "training_minutes", "sets", "reps", "volume_kg", "avg_rpe", "exercises")
-"""Columns that are computed a second time."""
+"""Columns of user_summary that are computed a second time."""
+COMPARED_BY_WEEK = ("workouts", "active_days", "training_minutes", "sets", "reps", "volume_kg")
+"""Columns of user_weeks that are."""
 SAMPLE_USERS = 200
 TOLERANCE = 1e-9
 SIX_HOURS = 6 * 3600
@@ -30,7 +32,7 @@ from app.workout_sets where workout_key = any(%s)
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What a comparison found: users compared and, by column, how many (user, range) rows differ."""
+    """What a comparison found: users compared and, by column, how many rows (user and range, or week) differ."""
 
     users: int
     rows: int
@@ -51,6 +53,14 @@ def reconcile(connection: psycopg.Connection, *, rotation: int, users: int = SAM
     expected = summarise(*read_raw(connection, keys), keys)
     actual = read_marts(connection, keys)
     return compare(expected, actual, len(keys))
+
+
+def reconcile_weeks(connection: psycopg.Connection, *, rotation: int, users: int = SAMPLE_USERS) -> Reconciliation:
+    """The same for the weeks of the timeline."""
+    keys = sample(connection, rotation, users)
+    query = f"select user_key, week_on, {', '.join(COMPARED_BY_WEEK)} from marts.user_weeks where user_key = any(%s)"  # noqa: S608 - our own names
+    actual = _frame(connection, query, keys).set_index(["user_key", "week_on"])
+    return compare(by_week(*read_raw(connection, keys)), actual, len(keys), COMPARED_BY_WEEK)
 
 
 def sample(connection: psycopg.Connection, rotation: int, users: int) -> list[int]:
@@ -82,16 +92,22 @@ def read_marts(connection: psycopg.Connection, keys: Sequence[int]) -> pd.DataFr
     return _frame(connection, query, list(keys)).set_index(["user_key", "range"])
 
 
-def summarise(workouts: pd.DataFrame, sets: pd.DataFrame, keys: Sequence[int]) -> pd.DataFrame:
-    """One row per user and range with the columns of COMPARED, from raw workouts and sets; zeros where a user did nothing."""
+def counting_rows(workouts: pd.DataFrame, sets: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(workouts, working sets) that count, up to today; `age` is in days, `minutes` 0 where the duration is unknown."""
     real = sets[(sets["reps"] > 0) | (sets["seconds"] > 0) | (sets["metres"] > 0)]
     counting = workouts[workouts["workout_key"].isin(real["workout_key"])].copy()
     counting["age"] = (pd.to_datetime(counting["today"]) - pd.to_datetime(counting["local_date"])).dt.days
     counting = counting[counting["age"] >= 0]
     seconds = counting["duration_seconds"].astype("float64")
     counting["minutes"] = seconds.where(seconds <= SIX_HOURS).fillna(0) / 60
-    working = real[real["set_type"] != "warmup"].merge(counting[["workout_key", "user_key", "age"]], on="workout_key")
+    working = real[real["set_type"] != "warmup"].merge(counting[["workout_key", "user_key", "local_date", "age"]], on="workout_key")
     working["volume"] = working["weight_kg"].astype("float64").fillna(0) * working["reps"]
+    return counting, working
+
+
+def summarise(workouts: pd.DataFrame, sets: pd.DataFrame, keys: Sequence[int]) -> pd.DataFrame:
+    """One row per user and range with the columns of COMPARED, from raw workouts and sets; zeros where a user did nothing."""
+    counting, working = counting_rows(workouts, sets)
     parts = []
     for summary_range in SummaryRange:
         days = np.inf if summary_range.days is None else summary_range.days
@@ -115,12 +131,33 @@ def summarise(workouts: pd.DataFrame, sets: pd.DataFrame, keys: Sequence[int]) -
     return pd.concat(parts).reset_index().set_index(["user_key", "range"])
 
 
-def compare(expected: pd.DataFrame, actual: pd.DataFrame, users: int) -> Reconciliation:
+def by_week(workouts: pd.DataFrame, sets: pd.DataFrame) -> pd.DataFrame:
+    """One row per user and Monday of a week with a workout, with the columns of COMPARED_BY_WEEK."""
+    counting, working = counting_rows(workouts, sets)
+    for rows in (counting, working):
+        dates = pd.to_datetime(rows["local_date"])
+        rows["week_on"] = (dates - pd.to_timedelta(dates.dt.weekday, unit="D")).dt.date
+    of_workouts = counting.groupby(["user_key", "week_on"])
+    of_sets = working.groupby(["user_key", "week_on"])
+    weeks = pd.DataFrame(
+        {
+            "workouts": of_workouts["workout_key"].nunique(),
+            "active_days": of_workouts["local_date"].nunique(),
+            "training_minutes": of_workouts["minutes"].sum(),
+            "sets": of_sets.size(),
+            "reps": of_sets["reps"].sum(),
+            "volume_kg": of_sets["volume"].sum(),
+        }
+    )
+    return weeks.astype("float64").fillna(0)
+
+
+def compare(expected: pd.DataFrame, actual: pd.DataFrame, users: int, columns: Sequence[str] = COMPARED) -> Reconciliation:
     """Count the rows that differ by column; a row that one side lacks differs in every column."""
     both = expected.join(actual, how="outer", lsuffix="_expected", rsuffix="_actual")
     missing = ~(both.index.isin(expected.index) & both.index.isin(actual.index))
     differences, examples = {}, []
-    for column in COMPARED:
+    for column in columns:
         left = both[f"{column}_expected"].astype("float64").to_numpy()
         right = both[f"{column}_actual"].astype("float64").to_numpy()
         wrong = ~np.isclose(left, right, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True) | missing

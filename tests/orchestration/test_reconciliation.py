@@ -5,8 +5,21 @@ import datetime
 import pytest
 
 from database.connection import Role
-from orchestration.defs.dbt.reconciliation import user_days_totals_agree_with_raw_rows, user_summary_agrees_with_raw_rows
-from orchestration.reconciliation import compare, compare_totals, read_marts, read_raw, reconcile, sample, summarise
+from orchestration.defs.dbt.reconciliation import (
+    user_days_totals_agree_with_raw_rows,
+    user_summary_agrees_with_raw_rows,
+    user_weeks_agree_with_raw_rows,
+)
+from orchestration.reconciliation import (
+    compare,
+    compare_totals,
+    read_marts,
+    read_raw,
+    reconcile,
+    reconcile_weeks,
+    sample,
+    summarise,
+)
 from orchestration.resources import Warehouse
 from tests.dbt_project import population
 from tests.dbt_project.support import run_dbt
@@ -18,7 +31,7 @@ AS_OF = datetime.datetime(2024, 5, 1, 9, 30, tzinfo=datetime.UTC)
 def built(module_database):
     with module_database.connect() as connection:
         population.add_population(connection, seed=21, users=25, workouts_each=25, as_of=AS_OF)
-    run_dbt(module_database, "run", "--select", "+user_summary", as_of=AS_OF)
+    run_dbt(module_database, "run", "--select", "+user_summary", "+user_weeks", as_of=AS_OF)
     return module_database
 
 
@@ -47,6 +60,17 @@ def test_a_wrong_number_is_found_and_named_by_column(built):
     assert any(f"user_key {keys[3]}, 30d, sets" in example for example in result.examples)
 
 
+def test_the_weeks_agree_and_a_wrong_one_is_found(built):
+    with built.connect(autocommit=False) as connection:
+        result = reconcile_weeks(connection, rotation=1)
+        assert result.agrees and result.rows > 100, result.examples
+        connection.execute(
+            "update marts.user_weeks set volume_kg = volume_kg + 1 where (user_key, week_on) = (select user_key, min(week_on) from marts.user_weeks group by 1 limit 1)"
+        )
+        assert reconcile_weeks(connection, rotation=1).differences["volume_kg"] == 1
+        connection.rollback()
+
+
 def test_a_user_with_unseen_changes_is_left_out(built):
     with built.connect() as connection:
         (key,) = connection.execute("select max(user_key) from app.users").fetchone()
@@ -59,5 +83,6 @@ def test_the_asset_checks_pass_and_say_how_much_they_compared(built):
     warehouse = Warehouse(owner_url=built.url, pipeline_url=built.urls[Role.PIPELINE])
     summary = user_summary_agrees_with_raw_rows(warehouse)
     days = user_days_totals_agree_with_raw_rows(warehouse)
-    assert summary.passed and days.passed
+    weeks = user_weeks_agree_with_raw_rows(warehouse)
+    assert summary.passed and days.passed and weeks.passed
     assert summary.metadata["rows"].value >= 5

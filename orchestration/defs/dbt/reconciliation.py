@@ -1,8 +1,9 @@
-"""Asset checks: summaries of a rotating sample, and totals of everybody, against raw rows by a second implementation."""
+"""Asset checks: summaries and weeks of a rotating sample, and totals of everybody, against raw rows by a second implementation."""
 
 import dagster as dg
+import psycopg
 
-from orchestration.reconciliation import compare_totals, reconcile
+from orchestration.reconciliation import Reconciliation, compare_totals, reconcile, reconcile_weeks
 from orchestration.resources import Warehouse
 
 
@@ -13,8 +14,25 @@ from orchestration.resources import Warehouse
 )
 def user_summary_agrees_with_raw_rows(warehouse: Warehouse) -> dg.AssetCheckResult:
     with warehouse.connect() as connection:
-        row = connection.execute("select coalesce(max(build_key), 0) from ops.builds").fetchone()
-        result = reconcile(connection, rotation=int(row[0]) if row else 0)
+        return _result_of(reconcile(connection, rotation=_rotation(connection)))
+
+
+@dg.asset_check(
+    asset=dg.AssetKey(["marts", "user_weeks"]),
+    name="agrees_with_raw_rows",
+    description="The weeks of the same sample, computed a second time from raw rows in pandas.",
+)
+def user_weeks_agree_with_raw_rows(warehouse: Warehouse) -> dg.AssetCheckResult:
+    with warehouse.connect() as connection:
+        return _result_of(reconcile_weeks(connection, rotation=_rotation(connection)))
+
+
+def _rotation(connection: psycopg.Connection) -> int:
+    row = connection.execute("select coalesce(max(build_key), 0) from ops.builds").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _result_of(result: Reconciliation) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=result.agrees,
         severity=dg.AssetCheckSeverity.ERROR,
