@@ -20,7 +20,7 @@ from api.auth import parse_keys
 from api.settings import Settings, SettingsInvalid, load_settings
 from api.tokens import generate_key_pair, issue_token, public_key_set
 from database.connection import Role
-from tests.api.conftest import Keys, serving, settings_for
+from tests.api.conftest import Keys, listening, serving, settings_for
 
 PUBLIC = {"/healthz", "/readyz", "/metrics"}
 SECRET = "a-shared-secret-of-more-than-32-bytes"
@@ -37,7 +37,7 @@ def public_pem(private: str) -> str:
 
 def asked(settings: Settings, *authorizations: str | None, path: str = "/api/v1/summary/lifter") -> list[httpx.Response]:
     async def run():
-        async with serving(settings) as client:
+        async with listening(settings) as client:
             return [await client.get(path, headers={"Authorization": a} if a is not None else {}) for a in authorizations]
 
     return asyncio.run(run())
@@ -118,7 +118,7 @@ def test_every_route_refuses_another_users_token_and_a_token_without_its_scope(b
     """Whether or not the other user exists: the answer is the same."""
 
     async def run():
-        async with serving(settings_for(built_template, keys)) as client:
+        async with listening(settings_for(built_template, keys)) as client:
             for template, path_method in [(r.path, m) for router in ROUTERS for r in router.routes for m in sorted(r.methods)]:
                 if template in PUBLIC or "{jobId}" in template or template.endswith(("/step", "/error")):
                     continue
@@ -135,7 +135,7 @@ def test_every_route_refuses_another_users_token_and_a_token_without_its_scope(b
 
 def test_scopes_open_what_they_say(built_template, keys) -> None:
     async def run():
-        async with serving(settings_for(built_template, keys)) as client:
+        async with listening(settings_for(built_template, keys)) as client:
             path = "/api/v1/summary/lifter"
             return {
                 scope: (await client.get(path, headers=keys.header(subject, scope))).status_code
@@ -192,7 +192,7 @@ def test_the_clock_may_differ_by_the_leeway_and_no_more(built_template, keys) ->
 
 def test_a_remembered_token_expires_on_time(built_template, keys) -> None:
     async def run():
-        async with serving(settings_for(built_template, keys, leeway_seconds=0)) as client:
+        async with listening(settings_for(built_template, keys, leeway_seconds=0)) as client:
             header = keys.header(lifetime=2)
             first = [(await client.get("/api/v1/summary/lifter", headers=header)).status_code for _ in range(3)]
             await asyncio.sleep(2.1)
@@ -205,7 +205,7 @@ def test_a_remembered_token_expires_on_time(built_template, keys) -> None:
 
 def test_the_memory_of_tokens_is_bounded(built_template, keys) -> None:
     async def run():
-        async with serving(settings_for(built_template, keys, verified_tokens=3)) as client:
+        async with listening(settings_for(built_template, keys, verified_tokens=3)) as client:
             for _ in range(5):
                 assert (await client.get("/api/v1/summary/lifter", headers=keys.header())).status_code == 200
             return len(client.application.state.verifier._remembered)
@@ -221,7 +221,7 @@ def test_removing_a_key_from_the_file_revokes_its_tokens_within_seconds(built_te
     headers = [keys.header(), {"Authorization": "Bearer " + issue_token(other, "lifter")}]
 
     async def run():
-        async with serving(settings) as client:
+        async with listening(settings) as client:
             before = [(await client.get("/api/v1/summary/lifter", headers=h)).status_code for h in headers for _ in range(2)]
             file.write_text(other_set)
             await asyncio.sleep(1.5)
@@ -272,7 +272,7 @@ def test_a_published_key_set_rotates_and_outlives_its_issuer_for_a_while(built_t
     old_header, new_header = keys.header(), {"Authorization": "Bearer " + issue_token(new, "lifter")}
 
     async def run():
-        async with serving(settings) as client:
+        async with listening(settings) as client:
 
             async def statuses():
                 return [(await client.get("/api/v1/summary/lifter", headers=h)).status_code for h in (old_header, new_header)]
@@ -327,7 +327,7 @@ def test_a_missing_or_wrong_setting_stops_the_start_and_says_which(monkeypatch, 
 
 def test_writes_of_one_caller_are_limited_and_others_are_not_touched(built, keys) -> None:
     async def run():
-        async with serving(settings_for(built, keys, writes_per_minute=3)) as client:
+        async with listening(settings_for(built, keys, writes_per_minute=3)) as client:
 
             async def post(user):
                 return await client.post("/api/v1/plans/generate", json={"userId": user}, headers=keys.header(user))
