@@ -1,6 +1,6 @@
 """Builds the application: routes, lanes, errors. Nothing connects before the lifespan begins.
 
-Run it with `python -m api --port 8000`, or with any ASGI server: `uvicorn api.app:create_app --factory --no-access-log`.
+Run it with `python -m api --port 8000`. Any ASGI server can (`uvicorn api.app:create_app --factory --no-access-log`), without the fast lane.
 The environment must hold MESOCYCLE_API_DATABASE_URL (of the role mesocycle_api) and one source of keys: MESOCYCLE_API_JWKS (the set
 itself), MESOCYCLE_API_JWKS_FILE or MESOCYCLE_API_JWKS_URL. api/settings.py lists the rest.
 """
