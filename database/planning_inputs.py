@@ -80,15 +80,21 @@ order by user_key, plans.as_of
 """When each plan was made and when its deload is, by the primary key alone."""
 
 PRESCRIPTIONS_SQL: Final = """
-select user_key, session_day, session_slots, exercise_key, sets, load_kg
-from plans.plans
-join (
-  select
-    unnest(string_to_array(%(user_keys)s, ',')::bigint[]) as user_key,
-    timestamptz '2000-01-01 00:00:00+00' + unnest(string_to_array(%(instants)s, ',')::bigint[]) * interval '1 microsecond' as as_of
-) wanted using (user_key, as_of)
-order by user_key, as_of
+select
+  coalesce(plans.session_day, '{}') as session_day,
+  coalesce(plans.session_slots, '{}') as session_slots,
+  coalesce(plans.exercise_key, '{}') as exercise_key,
+  coalesce(plans.sets, '{}') as sets,
+  coalesce(plans.load_kg, '{}') as load_kg
+from
+  unnest(string_to_array(%(user_keys)s, ',')::bigint[], string_to_array(%(instants)s, ',')::bigint[])
+  with ordinality as wanted (user_key, instant, place)
+left join plans.plans
+  on plans.user_key = wanted.user_key
+  and plans.as_of = timestamptz '2000-01-01 00:00:00+00' + wanted.instant * interval '1 microsecond'
+order by wanted.place
 """
+"""One row per plan that is asked for, in this order, empty where somebody was forgotten meanwhile."""
 
 RAW_SETS_SQL: Final = """
 select

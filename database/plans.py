@@ -220,7 +220,9 @@ new_days as (
   where (%(as_of)s::timestamptz at time zone zones.time_zone)::date <> (since.as_of at time zone zones.time_zone)::date
 ),
 touched as (
-  select user_key from app.users where (user_key %% 64)::smallint in (select bucket from marks where is_stale)
+  select user_key
+  from app.users
+  where (select bool_or(is_stale) from marks) and (user_key %% 64)::smallint in (select bucket from marks where is_stale)
   union
   select user_key from app.workouts, since where workouts.xid >= since.xid
   union
@@ -277,6 +279,7 @@ def regenerate(
         total.seconds_reading += time.perf_counter() - started
         if len(users):
             total += _regenerate_slices(connection, url, users, as_of, catalogue, behind)
+        connection.execute("set local synchronous_commit = off")  # lost in a crash, it is only looked at once more
         connection.execute(
             "insert into plans.examined select unnest(%s::smallint[]), %s::xid8, %s, %s on conflict (bucket) do update "
             "set xid = excluded.xid, as_of = excluded.as_of, engine_version = excluded.engine_version",
