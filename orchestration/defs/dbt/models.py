@@ -44,7 +44,8 @@ class PlansAreOneAsset(DagsterDbtTranslator):
 def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
     os.environ.update(dbt_environment(warehouse.owner_url))  # the resource hands its own environment on to dbt
     dbt = DbtCliResource(project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT, dbt_executable=str(Path(sys.executable).parent / "dbt"))
-    arguments = ["build", *(["--full-refresh"] if is_full(context) else [])]
+    # Unit tests are about the SQL, not about the data: CI runs them, a build every minute needn't.
+    arguments = ["build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if is_full(context) else [])]
     as_of = build_as_of(context)
     after_plans = comes_after_plans(context)
     with build(warehouse.owner_url, kind=build_kind(context), as_of=as_of) as details:
