@@ -3,7 +3,9 @@
 ClickHouse runs in this process (chdb) on the same events, in the same run: windowFunnel over the required steps, the journey cut out by
 its first entry as the definition says. Building the marts is another job than counting a funnel (it writes every journey and step with
 its times, errors and outcome, with keys and indexes), so the macro, which answers the very question that windowFunnel does, is measured,
-too. Seconds of a build run from the first model's start to the last one's end: dbt's own start-up counts apart.
+too. Seconds of a build are those in which one of onboarding's models is executed. The increment's share is one of the seconds that Postgres
+worked, because what dbt itself needs per model (0.1 s) is the same for ten events and for ten million. With --quick the materialised views,
+which are as large for few people as for many, weigh more in it than at full size.
 """
 
 import asyncio
@@ -150,19 +152,34 @@ def count(connection: psycopg.Connection) -> int:
     return int(row[0])
 
 
-def build(postgres: ThrowawayPostgres, as_of: datetime.datetime) -> tuple[float, dict[str, float]]:
-    """(seconds from the first model's start to the last one's end, seconds per model)."""
+def build(postgres: ThrowawayPostgres, as_of: datetime.datetime) -> tuple[float, float, dict[str, float]]:
+    """(seconds in which one of onboarding's models was executed, seconds that Postgres worked on statements, seconds per model)."""
     from tests.dbt_project.support import run_dbt
 
-    result = run_dbt(postgres, "build", "--select", *MODELS, as_of=as_of)
+    before = database_seconds(postgres)
+    result = run_dbt(
+        postgres, "build", "--select", *MODELS, "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test", as_of=as_of
+    )
+    worked = database_seconds(postgres) - before
     spans = {}
     for node in result.result.results:  # type: ignore[union-attr]
         for timing in node.timing:
-            if timing.name == "execute" and node.node.resource_type in ("model", "seed", "test"):
+            if timing.name == "execute" and ("onboarding" in node.node.name or node.node.name == "changes"):
                 spans[node.node.name] = (timing.started_at, timing.completed_at)
-    seconds = {name: (end - start).total_seconds() for name, (start, end) in spans.items()}
-    wall = (max(end for _, end in spans.values()) - min(start for start, _ in spans.values())).total_seconds()
-    return wall, seconds
+    wall, until = 0.0, min(start for start, _ in spans.values())
+    for start, end in sorted(spans.values()):
+        wall += max((end - max(start, until)).total_seconds(), 0)
+        until = max(until, end)
+    return wall, worked, {name: (end - start).total_seconds() for name, (start, end) in spans.items()}
+
+
+def database_seconds(postgres: ThrowawayPostgres) -> float:
+    """Seconds that the database's sessions spent in statements; a session tells when it ends or is idle for a second."""
+    time.sleep(1.2)
+    with postgres.connect() as connection:
+        row = connection.execute("select active_time / 1000 from pg_stat_database where datname = current_database()").fetchone()
+    assert row
+    return float(row[0])
 
 
 def mart_counts(connection: psycopg.Connection) -> list[int]:
@@ -349,25 +366,23 @@ def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures
 
 
 def run(quick: bool) -> Figures:
-    people = PEOPLE // 50 if quick else PEOPLE
+    people = PEOPLE // 32 if quick else PEOPLE
     with throwaway_postgres() as postgres:
         figures = ingest(postgres, 1 if quick else 3, scale=0.4 if quick else 2)
     with throwaway_postgres() as postgres, tempfile.TemporaryDirectory() as folder, postgres.connect() as connection:
         events = populate(connection, people)
-        full, models = build(postgres, AS_OF)
-        print(f"{events:,} events of {people:,} people; full build {full:.1f} s")
-        for name, seconds in sorted(models.items(), key=lambda item: -item[1])[:12]:
-            print(f"  {name}: {seconds:.2f} s")
+        full, full_worked, models = build(postgres, AS_OF)
+        print(f"{events:,} events of {people:,} people; full build {full:.1f} s, Postgres' part {full_worked:.1f} s")
+        show(models)
         start = time.perf_counter()
         macro = [int(row[2]) for row in connection.execute(macro_sql().encode()).fetchall()]
         macro_seconds = time.perf_counter() - start
         peer_seconds, expected = clickhouse(connection, Path(folder), 3)
         is_equal = mart_counts(connection) == expected == macro
         added = add_one_percent(connection, people, events)
-        increment, models = build(postgres, AS_OF + datetime.timedelta(seconds=YEAR_SECONDS // 100))
-        print(f"{added:,} new events; increment {increment:.1f} s")
-        for name, seconds in sorted(models.items(), key=lambda item: -item[1])[:12]:
-            print(f"  {name}: {seconds:.2f} s")
+        increment, increment_worked, models = build(postgres, AS_OF + datetime.timedelta(seconds=YEAR_SECONDS // 100))
+        print(f"{added:,} new events; increment {increment:.1f} s, Postgres' part {increment_worked:.1f} s")
+        show(models)
     peer = {"name": "windowFunnel, chdb", "value": statistics.median(peer_seconds)}
     return figures | {
         "events": figure(events, "events", better="higher"),
@@ -375,9 +390,14 @@ def run(quick: bool) -> Figures:
         "ratio_to_chdb": figure(full / statistics.median(peer_seconds), "×"),
         "funnel_macro_seconds": figure(macro_seconds, "s", peer=peer),
         "incremental_seconds": figure(increment, "s"),
-        "incremental_share": figure(increment / full, "of the full build", limit=0.1),
+        "incremental_share": figure(increment_worked / full_worked, "of the full build", limit=0.1),
         "counts_equal": figure(is_equal, "verdict"),
     }
+
+
+def show(models: dict[str, float]) -> None:
+    for name, seconds in sorted(models.items(), key=lambda item: -item[1])[:12]:
+        print(f"  {name}: {seconds:.2f} s")
 
 
 if __name__ == "__main__":

@@ -143,17 +143,30 @@ with counted as (
       and flow_version = (select max(flow_version) from marts.onboarding_funnel where flow = %(flow)s)
       and cohort_on between coalesce(%(first)s, '-infinity'::date) and coalesce(%(last)s, 'infinity'::date)
     group by segment, position, step
+),
+-- Medians don't add up over cohorts: they come from the people themselves.
+times as (
+    select taken.segment, taken.position, percentile_cont(0.5) within group (order by taken.seconds) as median_seconds
+    from (
+        select steps.position, steps.seconds_from_previous as seconds,
+            case %(segment_by)s
+                when 'platform' then journeys.platform
+                when 'app_version' then journeys.app_version
+                when 'acquisition_channel' then journeys.acquisition_channel
+                else '(all)'
+            end as segment
+        from marts.onboarding_steps as steps
+        join marts.onboarding_journeys as journeys
+            on journeys.person_key = steps.person_key and journeys.flow = steps.flow and journeys.flow_version = steps.flow_version
+        where steps.flow = %(flow)s
+          and steps.flow_version = (select max(flow_version) from marts.onboarding_funnel where flow = %(flow)s)
+          and journeys.cohort_on between coalesce(%(first)s, '-infinity'::date) and coalesce(%(last)s, 'infinity'::date)
+    ) as taken
+    group by taken.segment, taken.position
 )
 select counted.*, times.median_seconds
-from counted
-left join lateral (
-    -- Medians don't add up over cohorts: they come from the people themselves.
-    select percentile_cont(0.5) within group (order by seconds_from_previous) as median_seconds
-    from marts.onboarding_steps
-    where flow = %(flow)s and onboarding_steps.position = counted.position and counted.segment = '(all)'
-      and cohort_on between coalesce(%(first)s, '-infinity'::date) and coalesce(%(last)s, 'infinity'::date)
-) as times on true
-order by segment, position
+from counted left join times on times.segment = counted.segment and times.position = counted.position
+order by counted.segment, counted.position
 """
 
 
