@@ -1,7 +1,7 @@
 {#-
   Conditions that cut `column` of `relation` into ranges, for a `union all` with one branch per range. Postgres runs the branches on
-  several cores, and so whole aggregates and window functions, which it can't split by itself without doing half of the work again
-  in one process. A partial build has one slice: everything that it asks for.
+  several cores, and so whole aggregates over ordered rows, which it can't split by itself without doing half of the work again in one
+  process (window functions it never runs in a worker). A partial build has one slice: everything that it asks for.
 -#}
 {% macro slices(relation, column, count=4) %}
     {%- if not execute or flags.WHICH not in ("run", "build", "compile") or is_partial() -%}

@@ -102,5 +102,12 @@ on conflict do nothing
 {% endmacro %}
 
 
-{#- For a model's SQL: the instant that this build takes for now. -#}
-{% macro as_of() %}(select as_of from {{ change_cursor() }}){% endmacro %}
+{#-
+  For a model's SQL: the instant that this build takes for now. A constant where rows are stored, because a subquery would keep Postgres
+  from using more than one core; in a view it must stay the instant of the build that reads it.
+-#}
+{% macro as_of() %}
+    {%- if execute and flags.WHICH in ('run', 'build') and model.config is defined and model.config.materialized == 'maintained_table' -%}
+        (timestamptz '{{ mv_single_value("select as_of::text from " ~ change_cursor()) }}')
+    {%- else -%} (select as_of from {{ change_cursor() }}) {%- endif -%}
+{% endmacro %}
