@@ -61,7 +61,7 @@ def limit_by_muscle(week: Week, bounds: NDArray[np.uint64], table: Movements) ->
 
     Slots are filled in order of importance: the first of every session, then the second …; each keeps as many sets as fit.
     """
-    over = np.flatnonzero(~fits(_half_sets(week, week.sets, table), bounds))
+    over = np.flatnonzero(exceeds(week, week.sets, bounds, table))
     if not len(over):
         return week
     row, sets = week.row.take(over, axis=2), week.sets.take(over, axis=2)
@@ -321,6 +321,31 @@ def grow(
             left[day] -= cost * add
             room.take(words, add)
     return after
+
+
+def start_small(week: Week, sets: NDArray[np.int8], bounds: NDArray[np.uint64], table: Movements) -> NDArray[np.int8]:
+    """At most `sets` (days, slots, users), such that the muscles that an exercise trains directly keep to `bounds` (WORDS, users).
+
+    Every exercise keeps one set, so that no movement disappears; further ones are dealt out round by round, in order of importance.
+    Indirect work counts, but only an exercise's own muscles hold it back: isolation work gives way to compounds, not they to it.
+    """
+    days, slots, _ = sets.shape
+    after = np.minimum(sets, np.int8(1))
+    room = Room(bounds, _half_sets(week, after, table))
+    for _ in range(1, int(sets.max(initial=0))):
+        for slot in range(slots):
+            for day in range(days):
+                words = table.muscles.take(week.row[day, slot], axis=1)
+                direct = table.direct.take(week.row[day, slot], axis=1)
+                add = (after[day, slot] < sets[day, slot]) & room.fits(words, direct)
+                after[day, slot] += add
+                room.take(words, add)
+    return after
+
+
+def exceeds(week: Week, sets: NDArray[np.int8], bounds: NDArray[np.uint64], table: Movements) -> NDArray[np.bool_]:
+    """(users,) whether a muscle gets more than its bound."""
+    return ~fits(_half_sets(week, sets, table), bounds)
 
 
 def deload(sets: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.exercises.catalogue import Catalogue
-from domain.planning import allocation, layoff, loads, reasons, schemes, splits, volume
+from domain.planning import allocation, layoff, limits, loads, reasons, recent, schemes, splits, volume
 from domain.planning.batch import PER_SESSION, PER_SLOT, WEEKS, PlanBatch
 from domain.planning.estimates import estimate, forget
 from domain.planning.hashing import inputs_hash
@@ -23,7 +23,7 @@ from domain.planning.session_time import SHORTEST_SESSION_MINUTES
 from domain.planning.splits import ISOLATION, MAIN
 from domain.vocabulary import Goal, Muscle
 
-ENGINE_VERSION: Final = "1.1.0"
+ENGINE_VERSION: Final = "1.2.0"
 """Raised whenever the same inputs would give another plan."""
 KINDS_TOGETHER: Final = 512
 CHUNK: Final = 4096
@@ -103,6 +103,8 @@ def _tables() -> dict[str, Any]:
 
 _LAYOFF: Final = np.int8(reasons.number_of("sets.layoff"))
 _ADHERENCE: Final = np.int8(reasons.number_of("sets.adherence"))
+_SPARED: Final = np.int8(reasons.number_of("sets.spared"))
+_RECENT: Final = np.int8(reasons.number_of("sets.recent_volume"))
 _SCHEME: Final = np.int8(reasons.number_of("sets.scheme"))
 
 
@@ -139,6 +141,7 @@ def _plan_chunk(
     lighter = clean.low_adherence & (role != MAIN) & (sets > 2)
     sets_reason = pick(lighter, np.full(sets.shape, _ADHERENCE), _SCHEME)
     sets -= lighter
+    _spare(row, sets, sets_reason, clean, table)
     repetition = table.repetition_seconds.take(row)
     week = allocation.Week(
         row=row,
@@ -156,8 +159,10 @@ def _plan_chunk(
     week = allocation.limit_by_muscle(week, bounds, table)
     week = allocation.fit_time(week, clean.minutes, table)
     clock = allocation.Clock(week)
-    by_phase = _sets_by_phase(week, clean, bounds, table)
-    reason_of_sets = pick((by_phase[0] < week.sets) & (clean.weeks_off > layoff.FREE_WEEKS), _LAYOFF, week.reason)
+    supported = recent.half_sets_supported(history, history_row, owner, clean.starts_on, clean.experience, table)
+    by_phase = _sets_by_phase(week, clean, bounds, supported, table)
+    few = np.where(clean.weeks_off > layoff.FREE_WEEKS, _LAYOFF, _RECENT)
+    reason_of_sets = pick(by_phase[0] < week.sets, few, week.reason)
 
     refusal, minutes = _refusals(clean, week, clock, by_phase)
 
@@ -174,25 +179,30 @@ def _plan_chunk(
     phase = clean.phase[user]
     base = np.stack([flat(by_phase[number]) for number in range(WEEKS)], axis=1)
     row, role, rep_min, rep_max = flat(row), flat(role), flat(rep_min), flat(rep_max)
-    careful = ((table.caution[row] & clean.caution[user]) != 0).astype(np.int8)
+    careful = limits.is_careful(row, clean.caution.take(user), table).view(np.int8)
+    weeks_back = pick(limits.is_returning(row, clean.returning.take(user), table), clean.weeks_back.take(user), -1)
     back = layoff.extra_reserve(clean.weeks_off)[user]
     planned_reserve = tables["reserve_of_weeks"][clean.experience, clean.phase][user]
     building = planned_reserve[np.arange(len(user)), np.where(phase == 3, 1, 0)]
-    first_reserve = np.minimum(building + careful + back, MOST_RESERVE).astype(np.int8)
+    first_reserve = np.minimum(building + careful + back + (weeks_back >= 0), MOST_RESERVE).astype(np.int8)
     lists = loads.LoadLists.of(inputs.inventories)
-    slots_of = loads.Slots(user=user, row=row, sets=base[:, 0], rep_min=rep_min, rep_max=rep_max, reserve=first_reserve)
+    slots_of = loads.Slots(
+        user=user, row=row, sets=flat(week.sets), rep_min=rep_min, rep_max=rep_max, reserve=first_reserve, weeks_back=weeks_back
+    )
     person = _people(inputs, clean)
     grid = loads.grid_of(row, user, person, table, lists)
     log = loads.Log.of(history, history_row, owner, person, estimates, table)
     first = loads.first_load(slots_of, person, log, grid, lists, table)
     waves = (role == MAIN) & (_WAVES[clean.goal] & (clean.experience != BEGINNER))[user]
-    weekly, why = loads.weekly_loads(first, waves, phase, clean.weeks_off[user], clean.age[user], grid, lists)
+    weekly, why = loads.weekly_loads(first, waves, phase, grid, lists)
 
     # Weeks of the mesocycle in the order of the plan
     ease = np.zeros((len(user), WEEKS), dtype=np.int8)
     ease += careful[:, None]
     ease[:, 0] += first.guess + back
     ease[:, 1] += back > 1
+    returns = np.flatnonzero(weeks_back >= 0)
+    ease[returns] += weeks_back[returns, None] + np.arange(WEEKS) < limits.RETURN_WEEKS
     reserve = np.minimum(planned_reserve + ease, np.int8(MOST_RESERVE))
     deload = (3 - phase).astype(np.intp)
     slots_in_order = np.arange(len(user))
@@ -207,7 +217,7 @@ def _plan_chunk(
     offset = np.sort(offset, axis=1).astype(np.int8)
     weeks = (clean.phase[:, None] + np.arange(WEEKS)) % WEEKS
     weekly_minutes = minutes.transpose(2, 1, 0)[np.arange(users)[:, None, None], np.arange(days)[None, :, None], weeks[:, None, :]]
-    derived = (clean.starts_on, clean.mesocycle_started_on, clean.phase, clean.low_adherence)
+    derived = (clean.starts_on, clean.mesocycle_started_on, clean.phase, clean.low_adherence, clean.returning, clean.weeks_back)
     return {
         "user_key": inputs.user_key.astype(np.int64),
         "inputs_hash": inputs_hash(inputs, derived=derived, salt=table.fingerprint ^ hash_version(ENGINE_VERSION)),
@@ -247,6 +257,7 @@ def _people(inputs: PlanningInputs, clean: Profiles) -> loads.People:
         age=clean.age,
         body_weight=clean.body_weight,
         weeks_off=clean.weeks_off,
+        days_eased=np.where(clean.weeks_back >= 0, np.maximum(clean.reference - inputs.limits_eased_on, 0), -1).astype(np.int32),
         in_pounds=inputs.in_pounds,
         smallest_plate_kg=inputs.smallest_plate_kg,
         inventory=inputs.inventory,
@@ -347,26 +358,48 @@ def _joined(blocks: Sequence[Candidates]) -> Candidates:
     return Candidates(**{f.name: np.concatenate([getattr(block, f.name) for block in blocks], axis=-1) for f in fields(Candidates)})
 
 
-def _sets_by_phase(week: allocation.Week, clean: Profiles, bounds: NDArray[np.uint64], table: Movements) -> NDArray[np.int8]:
-    """(4, days, slots, users) sets in each week of a mesocycle, the deload last."""
+def _spare(row: NDArray[np.int16], sets: NDArray[np.int8], reason: NDArray[np.int8], clean: Profiles, table: Movements) -> None:
+    """A set less, in place, for exercises of an area that wants care or comes back."""
+    users = np.flatnonzero(clean.caution | clean.returning)
+    rows, count = row.take(users, axis=2), sets.take(users, axis=2)
+    fewer = limits.is_careful(rows, clean.caution[users], table) | limits.is_returning(rows, clean.returning[users], table)
+    fewer &= count > limits.FEWEST_SETS_LEFT
+    sets[:, :, users] = count - fewer
+    reason[:, :, users] = pick(fewer, _SPARED, reason.take(users, axis=2))
+
+
+def _sets_by_phase(
+    week: allocation.Week, clean: Profiles, bounds: NDArray[np.uint64], supported: NDArray[np.uint64], table: Movements
+) -> NDArray[np.int8]:
+    """(4, days, slots, users) sets in each week of a mesocycle, the deload last.
+
+    Up to the plan's first building week no muscle passes what is `supported` by the last four weeks; from there it grows.
+    """
     out = np.empty((WEEKS, *week.sets.shape), dtype=np.int8)
-    base = week.sets
+    base = week.sets.copy()
     if (clean.weeks_off > layoff.FREE_WEEKS).any():
         base = np.ceil(base * layoff.sets_factor(clean.weeks_off) - np.float32(1e-3)).astype(np.int8)
+    much = allocation.exceeds(week, base, supported, table)
+    many = np.flatnonzero(much)
+    if len(many):
+        base[:, :, many] = allocation.start_small(
+            allocation.of_users(week, many), base.take(many, axis=2), supported.take(many, axis=1), table
+        )
     out[:3] = base
-    growing = np.flatnonzero(
-        (_GROWS[clean.goal] & (clean.experience != BEGINNER) & ~clean.low_adherence) | (clean.weeks_off > layoff.FREE_WEEKS)
-    )
+    builds = _GROWS[clean.goal] & (clean.experience != BEGINNER) & ~clean.low_adherence
+    growing = np.flatnonzero(builds | much | (clean.weeks_off > layoff.FREE_WEEKS))
     if len(growing):
         part = allocation.of_users(week, growing)
-        sets, current, limit = part.sets, base.take(growing, axis=2), bounds.take(growing, axis=1)
-        budget = allocation.budget_seconds(clean.minutes[growing])
-        volume_goal = _GROWS[clean.goal[growing]] & (clean.experience[growing] != BEGINNER)
-        most = np.maximum(np.minimum(sets + np.int8(2), np.int8(schemes.MOST_SETS_OF_AN_EXERCISE)) * volume_goal, sets)
-        part_clock = allocation.Clock(part)
-        for phase in (1, 2):
-            current = allocation.grow(part, current, most, limit, budget - part_clock.seconds(current), table)
-            out[phase][:, :, growing] = current
+        sets, current = part.sets, base.take(growing, axis=2)
+        most = np.maximum(np.minimum(sets + np.int8(2), np.int8(schemes.MOST_SETS_OF_AN_EXERCISE)) * builds[growing], sets)
+        limit = bounds.take(growing, axis=1)
+        careful_limit = volume.lesser(limit, supported.take(growing, axis=1))
+        budget, phase = allocation.budget_seconds(clean.minutes[growing]), clean.phase[growing]
+        clock = allocation.Clock(part)
+        for number in (1, 2):
+            bound = pick((phase >= number) & (phase < 3), careful_limit, limit)
+            current = allocation.grow(part, current, most, bound, budget - clock.seconds(current), table)
+            out[number][:, :, growing] = current
     out[3] = allocation.deload(out[0])
     return out
 

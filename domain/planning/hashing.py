@@ -41,13 +41,13 @@ def fold(hashes: NDArray[np.uint64], column: NDArray) -> NDArray[np.uint64]:
     return mix(hashes ^ words(column))
 
 
-_BEHIND_DERIVED = frozenset({"today", "mesocycle_started_on", "previous_goal", "inventory"})
+_BEHIND_DERIVED = frozenset({"today", "mesocycle_started_on", "previous_goal", "inventory", "limits_returning", "limits_eased_on"})
 
 
 def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int) -> NDArray[np.int64]:
     """One hash per user over everything that can change the plan.
 
-    The date, the last plan's mesocycle and the adherence act only through what the engine derives from them; `derived` goes in
+    The date, the last plan's mesocycle, the adherence and the end of a limitation act only through what the engine derives from them; `derived` goes in
     in their place, so that a day on which nothing happens, or a plan that repeats the last one, keeps its hash. `salt` stands
     for engine version and catalogue.
     """

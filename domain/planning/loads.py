@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.planning import layoff, prescribed, progression, reasons
+from domain.planning import layoff, limits, prescribed, progression, reasons
 from domain.planning.e1rm import LOWEST_TRUSTED_RPE
 from domain.planning.estimates import HIGHEST_PLAUSIBLE_KG, Estimates
 from domain.planning.inputs import NO_DATE, History
@@ -130,11 +130,13 @@ class Slots:
     user: NDArray[np.int64]
     row: NDArray[np.int16]
     sets: NDArray[np.int8]
-    """Of the first building week."""
+    """Of a full week: a week that is cut to begin with doesn't make a step up easier to earn."""
     rep_min: NDArray[np.int16]
     rep_max: NDArray[np.int16]
     reserve: NDArray[np.int8]
     """Repetitions in reserve of the first week."""
+    weeks_back: NDArray[np.int8]
+    """Since the limitation ended that kept the exercise's area out; -1 where none did."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ class People:
     age: NDArray[np.float32]
     body_weight: NDArray[np.float32]
     weeks_off: NDArray[np.float32]
+    days_eased: NDArray[np.int32]
+    """Since a limitation ended, at the reference day; below zero where none did."""
     in_pounds: NDArray[np.bool_]
     smallest_plate_kg: NDArray[np.float32]
     inventory: NDArray[np.int32]
@@ -288,7 +292,9 @@ class FirstLoads:
     load: NDArray[np.float32]
     """kg; NaN where there is no load to name."""
     before_break: NDArray[np.float32]
-    """What it would have been without a break that lasts."""
+    """What it would have been without a break or limitation that it comes back from."""
+    factor: NDArray[np.float32]
+    """What the break or limitation leaves of it in the first week; 1 where there was none."""
     reason: NDArray[np.int8]
     numbers: NDArray[np.float32]
     """(slots, 4)"""
@@ -304,7 +310,7 @@ def first_load(slots: Slots, people: People, log: Log, grid: Grid, lists: LoadLi
     """
     dose = table.dose.take(slots.row)
     history = log.find(log.row_of, slots.user, slots.row)
-    load, before_break, reason, numbers = _loaded(slots, history, people, log, grid, lists, table)
+    load, before_break, factor, reason, numbers = _loaded(slots, history, people, log, grid, lists, table)
     guess = np.isin(reason, _GUESSES)
 
     plain = np.flatnonzero(dose != LOADED)
@@ -314,7 +320,7 @@ def first_load(slots: Slots, people: People, log: Log, grid: Grid, lists: LoadLi
     best = log.figures[logged, Log.TOP] * (logged >= 0) if len(log.figures) else np.zeros(len(plain), dtype=np.float32)
     for place, values in enumerate((slots.rep_min[plain], slots.rep_max[plain], slots.reserve[plain], best)):
         numbers[plain, place] = values
-    return FirstLoads(load, before_break, reason, numbers, guess.astype(np.int8))
+    return FirstLoads(load, before_break, factor, reason, numbers, guess.astype(np.int8))
 
 
 _GUESSES: Final = np.array([_R[f"load.{word}"] for word in ("cold_start", "from_related", "lightest", "from_strength")])
@@ -335,8 +341,8 @@ def cold_start_kg(people: "People") -> NDArray[np.float32]:
 
 def _loaded(
     slots: Slots, history: NDArray[np.int64], people: People, log: Log, grid: Grid, lists: LoadLists, table: Movements
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]:
-    """(load, load without a lasting break, reason, numbers) of slots whose exercise carries a load."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]:
+    """(load, load without a lasting break, what the break leaves of it, reason, numbers) of slots whose exercise carries a load."""
     user, row = slots.user, slots.row
     count = len(user)
     base = cold_start_kg(people)
@@ -376,19 +382,45 @@ def _loaded(
     _progress(slots, direct, figures, grid, lists, load, wanted, reason, numbers)
 
     before_break = load.copy()
-    away = np.flatnonzero((people.weeks_off[user] > layoff.FREE_WEEKS) & (reason != _R["load.cold_start"]))
+    factor = np.ones(count, dtype=np.float32)
+    away = np.flatnonzero((people.weeks_off > layoff.FREE_WEEKS).take(user) & (reason != _R["load.cold_start"]))
     if len(away):
         weeks = people.weeks_off[user[away]]
-        factor = layoff.load_factor(weeks, people.age[user[away]])
-        numbers[away] = np.stack([weeks, (1 - factor) * 100, load[away], slots.reserve[away]], axis=1)
-        wanted[away] = load[away] * factor
-        load[away] = floor_to(_some(grid, away), lists, wanted[away])
-        reason[away] = _R["load.layoff"]
+        factor[away] = layoff.load_factor(weeks, people.age[user[away]])
+        _come_back(away, "load.layoff", weeks, factor, grid, lists, slots, load, wanted, reason, numbers)
+    trained_since = np.zeros(count, dtype=bool)
+    trained_since[direct] = figures[:, Log.AGE] <= people.days_eased.take(user[direct])
+    eased = np.flatnonzero((slots.weeks_back >= 0) & ~trained_since)
+    if len(eased):
+        share = limits.load_factor(slots.weeks_back[eased])
+        eased, share = eased[share < factor[eased]], share[share < factor[eased]]
+        load[eased], factor[eased] = before_break[eased], share
+        _come_back(eased, "load.after_limit", slots.weeks_back[eased], factor, grid, lists, slots, load, wanted, reason, numbers)
 
     heavy = np.flatnonzero((load > wanted * np.float32(TOO_HEAVY)) & (wanted > 0))
     numbers[heavy] = np.stack([load[heavy], wanted[heavy], middle[heavy], slots.reserve[heavy]], axis=1)
     reason[heavy] = _R["load.lightest"]
-    return load, before_break, reason, numbers
+    return load, before_break, factor, reason, numbers
+
+
+def _come_back(
+    at: NDArray[np.intp],
+    why: str,
+    weeks: NDArray,
+    factor: NDArray[np.float32],
+    grid: Grid,
+    lists: LoadLists,
+    slots: Slots,
+    load: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    reason: NDArray[np.int8],
+    numbers: NDArray[np.float32],
+) -> None:
+    """In place: the loads at these slots start lower, by `factor`, `weeks` after the reason to stop."""
+    numbers[at] = np.stack([weeks, (1 - factor[at]) * 100, load[at], slots.reserve[at]], axis=1)
+    wanted[at] = load[at] * factor[at]
+    load[at] = floor_to(_some(grid, at), lists, wanted[at])
+    reason[at] = _R[why]
 
 
 def _progress(
@@ -517,8 +549,6 @@ def weekly_loads(
     first: FirstLoads,
     waves: NDArray[np.bool_],
     phase: NDArray[np.int8],
-    weeks_off: NDArray[np.float32],
-    age: NDArray[np.float32],
     grid: Grid,
     lists: LoadLists,
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
@@ -535,17 +565,17 @@ def weekly_loads(
     why[:, 0] = np.where(deload == 0, why[:, 0], first.reason)
     why[unloaded] = first.reason[unloaded, None]
     why[unloaded, deload[unloaded]] = _R["week.deload_sets"]
-    returning = first.reason == _R["load.layoff"]
+    returning = (first.reason == _R["load.layoff"]) | (first.reason == _R["load.after_limit"])
     rises_at_all = waves & (first.reason != _R["progress.hold.lifted_less"]) & ~returning & ~np.isnan(first.load)
     moving = np.flatnonzero(rises_at_all | returning)
     if len(moving):
         part = _some(grid, moving)
         working: NDArray[np.float32] = first.load[moving]
         rises, comes_back = rises_at_all[moving], returning[moving]
-        factor, before = layoff.load_factor(weeks_off[moving], age[moving]), first.before_break[moving]
-        at_deload = deload[moving]
+        factor, before = first.factor[moving], first.before_break[moving]
+        rests = deload[moving]
         for week in range(1, 4):
-            builds, is_after = at_deload != week, at_deload == week - 1
+            builds, is_after = rests != week, rests == week - 1
             target = ceiling_to(part, lists, working * np.float32(1 + progression.SMALLEST_STEP_SHARE))
             one_step = ceiling_to(part, lists, working + part.step * np.float32(0.01))
             target = pick(target > working * np.float32(MOST_WEEKLY_RISE), one_step, target)

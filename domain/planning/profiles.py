@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.planning import layoff
+from domain.planning import layoff, limits
 from domain.planning.batch import WEEKS
 from domain.planning.inputs import GOALS, LEVELS, NO_DATE, SEXES, PlanningInputs
 from domain.vocabulary import ExperienceLevel, Goal
@@ -40,6 +40,10 @@ class Profiles:
     equipment: NDArray[np.uint32]
     caution: NDArray[np.uint16]
     avoid: NDArray[np.uint16]
+    returning: NDArray[np.uint16]
+    """Areas that come back after a limitation; 0 where that was long ago."""
+    weeks_back: NDArray[np.int8]
+    """Since their limitation ended; -1 where nothing comes back."""
     weeks_off: NDArray[np.float32]
     """Since the last training, at the reference day; 0 for who never trained."""
     starts_on: NDArray[np.int32]
@@ -55,6 +59,7 @@ class Profiles:
         sex = np.where((inputs.sex >= 0) & (inputs.sex < len(SEXES)), inputs.sex, -1).astype(np.int8)
         last = _last_training(inputs)
         starts_on, mesocycle, phase, reference, weeks_off = _calendar(inputs, goal, last)
+        weeks_back = limits.weeks_back(inputs.limits_returning, inputs.limits_eased_on, reference)
         year = 1970 + reference / 365.2425
         age = np.where(inputs.birth_year > 0, year - inputs.birth_year, np.nan).astype(np.float32)
         age = np.where((age >= 8) & (age <= 110), age, np.float32(np.nan)).astype(np.float32)
@@ -72,6 +77,8 @@ class Profiles:
             equipment=inputs.equipment,
             avoid=inputs.limits_avoid,
             caution=inputs.limits_caution,
+            returning=np.where(weeks_back >= 0, inputs.limits_returning, 0).astype(np.uint16),
+            weeks_back=weeks_back,
             weeks_off=weeks_off,
             starts_on=starts_on,
             mesocycle_started_on=mesocycle,

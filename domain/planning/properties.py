@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.exercises.catalogue import Catalogue
+from domain.planning import recent
 from domain.planning.batch import WEEKS, PlanBatch
 from domain.planning.inputs import LEVELS, PlanningInputs
-from domain.planning.volume import LARGEST_WEEKLY_GROWTH, MOST_SETS
+from domain.planning.movements import movements
+from domain.planning.volume import LARGEST_WEEKLY_GROWTH, MOST_SETS, unpack
 
 LONGEST_SESSION_MINUTES: Final = 180
 Check = Callable[[PlanBatch, PlanningInputs, Catalogue], NDArray[np.bool_]]
@@ -101,6 +103,21 @@ def growing_too_fast(batch: PlanBatch, inputs: PlanningInputs, catalogue: Catalo
     return wrong
 
 
+def starting_too_high(batch: PlanBatch, inputs: PlanningInputs, catalogue: Catalogue) -> NDArray[np.bool_]:
+    """A muscle whose direct sets in the first building week pass what the four weeks before support, unless each exercise is at one."""
+    table, history = movements(catalogue), inputs.history
+    owner = np.repeat(np.arange(len(inputs), dtype=np.int64), np.diff(history.offsets))
+    level = np.where((inputs.experience >= 0) & (inputs.experience < len(LEVELS)), inputs.experience, 0)
+    rows = catalogue.rows_of(history.exercise_key)
+    supported = unpack(recent.half_sets_supported(history, rows, owner, batch.starts_on, level, table)) / 2
+    of_slot = batch.sets[np.arange(len(batch.exercise_key)), np.where(batch.deload_week == 0, 1, 0)[_owner(batch)]]
+    direct = catalogue.muscle_credit[_rows(batch, catalogue)] == 1
+    sets, several = np.zeros(supported.shape), np.zeros(supported.shape, dtype=bool)
+    np.add.at(sets, _owner(batch), of_slot[:, None] * direct)
+    np.logical_or.at(several, _owner(batch), (of_slot > 1)[:, None] & direct)
+    return np.asarray(((sets > supported + 1e-6) & several).any(axis=1))
+
+
 def heavy_deload(batch: PlanBatch, inputs: PlanningInputs, catalogue: Catalogue) -> NDArray[np.bool_]:
     """A deload week that isn't lighter than every other: more sets or load of an exercise, or not less of anything."""
     if not len(batch):
@@ -157,6 +174,7 @@ CHECKS: Final[dict[str, Check]] = {
         too_long,
         too_many_sets,
         growing_too_fast,
+        starting_too_high,
         heavy_deload,
         repeated_exercise,
         unreasonable_number,

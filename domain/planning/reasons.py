@@ -143,6 +143,17 @@ _LIST: Final = (
         },
     ),
     Reason(
+        18,
+        "load.after_limit",
+        ("weeks_back", "cut_pct", "load_kg", "reserve"),
+        {
+            "en": "The area that you had to spare is back: the load starts {cut_pct} % below {load} and comes back over the next weeks. "
+            "If it hurts, stop and see a professional.",
+            "de": "Der geschonte Bereich ist wieder dabei: das Gewicht beginnt {cut_pct} % unter {load} und kommt in den nächsten Wochen "
+            "zurück. Bei Schmerzen aufhören und fachlichen Rat suchen.",
+        },
+    ),
+    Reason(
         15,
         "load.bodyweight",
         ("fewest_reps", "most_reps", "reserve", "best_reps"),
@@ -274,6 +285,21 @@ _LIST: Final = (
         "sets.adherence",
         (),
         {"en": "Fewer, since many planned sessions were missed lately.", "de": "Weniger, weil zuletzt viele Einheiten ausfielen."},
+    ),
+    Reason(
+        65,
+        "sets.spared",
+        (),
+        {"en": "A set less, to spare the area you named.", "de": "Ein Satz weniger, um den genannten Bereich zu schonen."},
+    ),
+    Reason(
+        66,
+        "sets.recent_volume",
+        (),
+        {
+            "en": "Built up from what your muscles did in the last four weeks, by at most a fifth a week.",
+            "de": "Aufgebaut auf dem, was deine Muskeln in den letzten vier Wochen taten, höchstens ein Fünftel mehr pro Woche.",
+        },
     ),
 )
 

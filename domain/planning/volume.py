@@ -51,6 +51,11 @@ def pack(half_sets: NDArray[np.integer]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(np.moveaxis(padded.view("<u8"), -1, 0))
 
 
+def guards(muscles: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """(…, muscles) which ones to look at -> (WORDS, …) for `Room.fits`."""
+    return pack(muscles.astype(np.uint8)) << np.uint64(LANE_BITS - 1)
+
+
 def unpack(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """The inverse of `pack`: (WORDS, …) -> (…, muscles)."""
     lanes = np.ascontiguousarray(np.moveaxis(words, 0, -1).astype("<u8")).view(np.uint8)
@@ -69,14 +74,19 @@ class Room:
     """What may still be added to every muscle, for n users: the bounds less what is counted so far."""
 
     def __init__(self, bounds: NDArray[np.uint64], total: NDArray[np.uint64] | None = None) -> None:
-        """(WORDS, n) packed each; counts below 128, and bounds of at least one set."""
-        self.left = bounds | _GUARD
-        if total is not None:
-            self.left -= total
+        """(WORDS, n) packed each, counts below 128. A muscle that is past its bound already gets no more, the others may."""
+        if total is None:
+            self.left = bounds | _GUARD
+        else:
+            self.left = (_lanes(np.maximum, bounds, total) | _GUARD) - total
 
-    def fits(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether (WORDS, n) more would leave every muscle within its bound."""
+    def fits(self, words: NDArray[np.uint64], only: NDArray[np.uint64] | None = None) -> NDArray[np.bool_]:
+        """Whether (WORDS, n) more would leave every muscle within its bound; or those of `only` (see `guards`)."""
         rest = self.left - words
+        if only is not None:
+            over = only & ~rest
+            out: NDArray[np.bool_] = (over[0] | over[1] | over[2]) == 0
+            return out
         every = rest[0] & rest[1] & rest[2] & _GUARD
         return every == _GUARD
 
@@ -96,4 +106,11 @@ def grown(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def lesser(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The smaller count of each muscle."""
-    return np.minimum(np.ascontiguousarray(one).view(np.uint8), np.ascontiguousarray(other).view(np.uint8)).view(np.uint64)
+    return _lanes(np.minimum, one, other)
+
+
+def _lanes(of_two: np.ufunc, one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    packed: NDArray[np.uint64] = of_two(np.ascontiguousarray(one).view(np.uint8), np.ascontiguousarray(other).view(np.uint8)).view(
+        np.uint64
+    )
+    return packed

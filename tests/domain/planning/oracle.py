@@ -146,6 +146,8 @@ class User:
         self.equipment = {word for place, word in enumerate(EQUIPMENT) if get("equipment") >> place & 1}
         self.caution = {word for place, word in enumerate(AREAS) if get("limits_caution") >> place & 1}
         self.avoid = {word for place, word in enumerate(AREAS) if get("limits_avoid") >> place & 1}
+        self.returning = {word for place, word in enumerate(AREAS) if get("limits_returning") >> place & 1}
+        self.eased_on = get("limits_eased_on")
         self.unit = "lb" if get("in_pounds") else "kg"
         self.plate = get("smallest_plate_kg")
         listed = inputs.inventories[get("inventory")] if 0 <= get("inventory") < len(inputs.inventories) else None
@@ -182,6 +184,8 @@ class User:
             if rows[0].on <= today:
                 last = max(last, rows[0].on)
         self._calendar(get, today, last, log)
+        weeks = max(self.reference - self.eased_on, 0) // 7
+        self.weeks_back = weeks if self.returning and self.eased_on > NO_DATE and weeks < 3 else -1
         born = get("birth_year")
         age = 1970 + self.reference / 365.2425 - born if born > 0 else math.nan
         self.age = age if 8 <= age <= 110 else math.nan
@@ -371,6 +375,9 @@ class Plan:
             if user.low_adherence and slot.role != MAIN and slot.sets > 2:
                 slot.sets -= 1
                 slot.sets_reason = "sets.adherence"
+            if (self._careful(slot.exercise) or self._returning(slot.exercise)) and slot.sets > 2:
+                slot.sets -= 1
+                slot.sets_reason = "sets.spared"
         for day in range(user.days):
             seen = False
             for slot in self._day(day):
@@ -381,6 +388,55 @@ class Plan:
                     slot.warmups = 1
                 if user.minutes < 40:
                     slot.warmups = max(slot.warmups - 1, 0)
+
+    def _careful(self, exercise: Exercise) -> bool:
+        return any(area in self.user.caution and severity == "caution" for area, severity in exercise.tags.items())
+
+    def _returning(self, exercise: Exercise) -> bool:
+        return self.user.weeks_back >= 0 and any(area in self.user.returning for area in exercise.tags)
+
+    def _supported(self) -> dict[Muscle, float]:
+        """Fractional sets per muscle that the last four weeks support in the first week."""
+        weeks = [dict.fromkeys(Muscle, 0.0) for _ in range(4)]
+        for row, rows in self.user.log.items():
+            counts = [0, 0, 0, 0]
+            for session in rows:
+                back = self.user.starts_on - session.on
+                if 1 <= back <= 28:
+                    counts[(back - 1) // 7] += session.working
+            for week, count in zip(weeks, counts, strict=True):
+                for muscle, share in self.by_row[row].muscles.items():
+                    week[Muscle(muscle)] += min(count, 30) * share
+        floor = {"beginner": 8.0, "intermediate": 10.0, "advanced": 12.0}[self.user.level]
+        most = {muscle: max(week[muscle] for week in weeks) for muscle in Muscle}
+        return {muscle: min(max(math.floor(value * 2 * 1.2 + 1e-9) / 2, floor), 63.5) for muscle, value in most.items()}
+
+    def _start_small(self) -> bool:
+        """Cut the first week to what the last four support; whether anything had to be cut."""
+        supported = self._supported()
+        wanted = [slot.by_phase[0] for slot in self.slots]
+
+        def total() -> dict[Muscle, float]:
+            sums = dict.fromkeys(Muscle, 0.0)
+            for slot in self.slots:
+                for muscle, share in slot.exercise.muscles.items():
+                    sums[Muscle(muscle)] += slot.by_phase[0] * share
+            return sums
+
+        if all(value <= supported[muscle] for muscle, value in total().items()):
+            return False
+        for slot in self.slots:
+            slot.by_phase = [min(slot.by_phase[0], 1)]
+        most = dict(zip(map(id, self.slots), wanted, strict=True))
+        for _ in range(max(wanted) - 1):
+            for slot in self._by_importance():
+                if slot.by_phase[0] < most[id(slot)]:
+                    slot.by_phase[0] += 1
+                    now = total()
+                    own = [Muscle(muscle) for muscle, share in slot.exercise.muscles.items() if share == 1]
+                    if any(now[muscle] > supported[muscle] for muscle in own):
+                        slot.by_phase[0] -= 1
+        return True
 
     def _day(self, day: int) -> list[Slot]:
         return [slot for slot in self.slots if slot.day == day]
@@ -470,18 +526,21 @@ class Plan:
         user = self.user
         factor = 2 / 3 if user.weeks_off > 6 else 0.75 if user.weeks_off > 2 else 1.0
         builds = user.goal is Goal.HYPERTROPHY and user.level is not ExperienceLevel.BEGINNER
-        grows = (builds and not user.low_adherence) or user.weeks_off > 2
+        builds = builds and not user.low_adherence
         for slot in self.slots:
-            first = math.ceil(slot.sets * factor - 1e-3)
-            if first < slot.sets and user.weeks_off > 2:
-                slot.sets_reason = "sets.layoff"
-            slot.by_phase = [first]
-        for _ in range(2):
-            self._grow(builds) if grows else [slot.by_phase.append(slot.by_phase[-1]) for slot in self.slots]
+            slot.by_phase = [math.ceil(slot.sets * factor - 1e-3)]
+        grows = self._start_small() or builds or user.weeks_off > 2
+        for slot in self.slots:
+            if slot.by_phase[0] < slot.sets:
+                slot.sets_reason = "sets.layoff" if user.weeks_off > 2 else "sets.recent_volume"
+        for number in (1, 2):
+            self._grow(builds, self._supported() if number <= user.phase < 3 else {}) if grows else [
+                slot.by_phase.append(slot.by_phase[-1]) for slot in self.slots
+            ]
         for slot in self.slots:
             slot.by_phase.append(max(math.floor(slot.by_phase[0] * 0.6 + 0.5), min(slot.by_phase[0], 1)))
 
-    def _grow(self, builds: bool) -> None:
+    def _grow(self, builds: bool, supported: dict[Muscle, float]) -> None:
         left = {day: self._budget() - self._seconds(day, [slot.by_phase[-1] for slot in self._day(day)]) for day in range(self.user.days)}
         total = dict.fromkeys(Muscle, 0.0)
         for slot in self.slots:
@@ -493,7 +552,7 @@ class Plan:
             most = max(min(slot.sets + 2, 5), slot.sets) if builds else slot.sets
             cost = slot.work() + slot.rest
             after = {Muscle(muscle): total[Muscle(muscle)] + share for muscle, share in slot.exercise.muscles.items()}
-            room = all(value <= min(limit[muscle], MOST_SETS[self.user.level]) for muscle, value in after.items())
+            room = all(value <= min(limit[m], MOST_SETS[self.user.level], supported.get(m, 99.0)) for m, value in after.items())
             if 0 < now < most and cost <= left[slot.day] and room:
                 now += 1
                 left[slot.day] -= cost
@@ -552,15 +611,16 @@ class Plan:
 
     def _load(self, slot: Slot) -> None:
         user, exercise = self.user, slot.exercise
-        careful = int(any(area in user.caution and severity == "caution" for area, severity in exercise.tags.items()))
+        careful = int(self._careful(exercise))
+        returning = self._returning(exercise)
         back = (user.weeks_off > 2) + (user.weeks_off > 6)
         reserve = schemes.reserve_table()[LEVELS.index(user.level)].tolist()
-        first_reserve = min(reserve[0 if user.phase == 3 else user.phase] + careful + back, 4)
+        first_reserve = min(reserve[0 if user.phase == 3 else user.phase] + careful + back + returning, 4)
         guess = 0
         if exercise.dose == 0:
-            load, before_break, reason = self._first(slot, first_reserve)
+            load, before_break, factor, reason = self._first(slot, first_reserve)
             guess = int(reason in ("load.cold_start", "load.from_strength", "load.from_related", "load.lightest"))
-            self._project(slot, load, before_break, reason)
+            self._project(slot, load, before_break, factor, reason)
         else:
             code = "load.bodyweight" if exercise.dose == 1 else "load.by_feel"
             slot.loads = [None] * 4
@@ -568,11 +628,12 @@ class Plan:
         values = []
         for week, phase in enumerate(self.phases):
             ease = careful + (guess + back if week == 0 else int(back > 1 and week == 1))
+            ease += returning and user.weeks_back + week < 3
             values.append(None if phase == 3 else min(reserve[phase] + ease, 4))
         easiest = 5 if max(value for value in values if value is not None) == 4 else 4
         slot.reserve = [easiest if value is None else value for value in values]
 
-    def _first(self, slot: Slot, reserve: int) -> tuple[float, float, str]:
+    def _first(self, slot: Slot, reserve: int) -> tuple[float, float, float, str]:
         user, exercise = self.user, slot.exercise
         rows = user.log.get(exercise.row)
         maximum, doubt, reason = exercise.cold[user.sex] * self.base, 0.25, "load.cold_start"
@@ -603,17 +664,23 @@ class Plan:
             load, reason = progress
             wanted = load
         before_break = load
+        factor = 1.0
         if user.weeks_off > 2 and reason != "load.cold_start":
-            wanted = load * layoff_factor(user.weeks_off, user.age)
+            factor = layoff_factor(user.weeks_off, user.age)
+            wanted = load * factor
             load, reason = self._floor(exercise, wanted), "load.layoff"
+        trained_since = rows is not None and rows[0].on >= min(user.eased_on, user.reference)
+        if self._returning(exercise) and not trained_since and (share := 1 - 0.3 * (1 - user.weeks_back / 3)) < factor:
+            factor, wanted = share, before_break * share
+            load, reason = self._floor(exercise, wanted), "load.after_limit"
         if load > wanted * 1.12 and wanted > 0:
             reason = "load.lightest"
-        return load, before_break, reason
+        return load, before_break, factor, reason
 
     def _progress(self, slot: Slot, rows: list[Session], estimated: float) -> tuple[float, str] | None:
         user, exercise = self.user, slot.exercise
         last, before = rows[0], rows[1]
-        sets = max(slot.by_phase[0], 1)
+        sets = max(slot.sets, 1)
         near = slot.rep_min - 3 <= last.top <= slot.rep_max + 3 and last.at_top >= min(2, sets)
         if not (0 < last.load <= 600 and user.reference - last.on <= 21):
             return None
@@ -648,11 +715,11 @@ class Plan:
             break
         return after, reason
 
-    def _project(self, slot: Slot, load: float, before_break: float, reason: str) -> None:
+    def _project(self, slot: Slot, load: float, before_break: float, factor: float, reason: str) -> None:
         user, exercise = self.user, slot.exercise
         waves = slot.role == MAIN and user.goal in (Goal.STRENGTH, Goal.POWERLIFTING) and user.level is not ExperienceLevel.BEGINNER
         waves = waves and reason != "progress.hold.lifted_less"
-        returning = reason == "load.layoff"
+        returning = reason in ("load.layoff", "load.after_limit")
         working = load
         for week, phase in enumerate(self.phases):
             code = reason
@@ -662,7 +729,7 @@ class Plan:
                 if waves and not returning and phase != 3 and not after_deload and (up := self._next(exercise, working)) > working + 1e-6:
                     working, code = up, "week.load_up"
                 if returning and phase != 3:
-                    due = before_break * week_factor(layoff_factor(user.weeks_off, user.age), week)
+                    due = before_break * week_factor(factor, week)
                     due = self._floor(exercise, min(due, working * 1.1))
                     if due > working + 1e-6:
                         working, code = due, "week.layoff_return"
