@@ -74,10 +74,11 @@ select
   deload_week,
   refusal
 from plans.plans
-where {users} and as_of <= %(as_of)s
+where {users} and as_of < %(as_of)s
 order by user_key, plans.as_of
 """
-"""When each plan was made and when its deload is, by the primary key alone."""
+"""When each earlier plan was made and when its deload is, by the primary key alone. Not one of this very instant: a replay of a plan
+doesn't read that plan."""
 
 PRESCRIPTIONS_SQL: Final = """
 select

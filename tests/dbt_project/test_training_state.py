@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.planning import STATE_TABLES
 from database import planning_inputs
 from database.catalogue import publish_catalogue
 from database.connection import Role
@@ -167,3 +168,16 @@ def test_users_behind_the_table_are_those_with_something_written_since(built):
         assert bulk == single
         blind, single = plans_from(built, AS_OF + datetime.timedelta(days=100), lambda _: np.zeros(0, dtype=np.int64))
         assert blind != single, "without them a plan would miss what was logged since the last build"
+
+
+def test_the_planning_benchmark_fills_tables_like_these(built):
+    copies = STATE_TABLES.replace("intermediate", "copied").replace("staging.", "copied.")
+    columns = "select table_name, column_name, data_type from information_schema.columns where table_schema = any(%s)"
+    with built.connect(autocommit=False) as connection:
+        connection.execute(copies)
+        real = set(connection.execute(columns, [["intermediate", "staging"]]).fetchall())
+        copied = set(connection.execute(columns, [["copied"]]).fetchall())
+        connection.rollback()
+    assert {name for name, _, _ in copied} == {"training_state", "change_cursor", "model_state", "changes"}
+    assert copied <= real
+    assert {row for row in real if row[0] == "training_state"} <= copied
