@@ -39,22 +39,28 @@
         from {{ people }} as people
         join {{ source("app", "onboarding_events") }} as events on events.user_key = people.person_key
         {{ known_steps }}
-        where events.occurred_at <= {{ as_of() }}
+        where people.person_key > 0 and events.occurred_at <= {{ as_of() }}
         union all
         select people.person_key, {{ columns }}
         from {{ people }} as people
         join {{ source("app", "identity_links") }} as links on links.user_key = people.person_key
         join {{ source("app", "onboarding_events") }} as events on events.anonymous_id = links.anonymous_id and events.user_key is null
         {{ known_steps }}
-        where events.occurred_at <= {{ as_of() }}
+        where people.person_key > 0 and events.occurred_at <= {{ as_of() }}
         union all
         select people.person_key, {{ columns }}
         from {{ people }} as people
-        join {{ source("app", "onboarding_events") }} as events
-            on app.anonymous_key(events.anonymous_id) = people.person_key and events.user_key is null
+        {#- `offset 0` has each person looked up by the index: the planner takes few nobodies for many and would read all of theirs. #}
+        cross join lateral (
+            select *
+            from {{ source("app", "onboarding_events") }} as events
+            where app.anonymous_key(events.anonymous_id) = people.person_key and events.user_key is null
+            offset 0
+        ) as events
         {{ known_steps }}
         where
-            events.occurred_at <= {{ as_of() }}
+            people.person_key < 0
+            and events.occurred_at <= {{ as_of() }}
             and not exists (select from {{ source("app", "identity_links") }} as links where links.anonymous_id = events.anonymous_id)
     {%- endif %}
 {%- endmacro %}
@@ -105,9 +111,9 @@
 {% endmacro %}
 
 
-{#- The trace's post-hook: whose events it holds. -#}
+{#- The trace's post-hook: whose events it holds. Unlogged like the trace, so that a crash empties both. -#}
 {% macro remember_onboarding_trace() -%}
-create table if not exists staging.onboarding_trace_scope (is_all boolean not null, since_batch bigint not null, batch bigint not null);
+create unlogged table if not exists staging.onboarding_trace_scope (is_all boolean not null, since_batch bigint not null, batch bigint not null);
 comment on table staging.onboarding_trace_scope is 'Whose events intermediate.onboarding_trace holds: everybody''s, or those of the people that changed after since_batch. One row.';
 delete from staging.onboarding_trace_scope;
 insert into staging.onboarding_trace_scope
@@ -294,13 +300,15 @@ insert into staging.known_onboarding_flows select md5(string_agg(flows::text, '|
   Pre-hook: where everything is built, joins by hash only. Nothing is known about a person_key that is computed from two tables, and seven
   columns of a cell look unique to the planner: where it guesses a handful of rows, a nested loop or a merge on half the key never ends.
   Rows between processes are cheap beside what is computed of them, so both cores sort. With `groups` "sorted" they are taken as they come
-  by an index (a hash table of as many is seven times slower), with "hashed" in one pass without a sort.
+  by an index (a hash table of as many is seven times slower), with "hashed" in one pass by one process, without a sort. "cells" are few and
+  all alike: of their many columns a small sample says enough.
 -#}
 {% macro onboarding_plan_for_all(is_all=none, groups=none) -%}
     {%- if (is_all is none and is_partial()) or is_all is false -%} select 1
     {%- else -%}
     set local enable_nestloop = off; set local enable_mergejoin = off; set local parallel_tuple_cost = 0.01
     {%- if groups == "sorted" -%} ; set local enable_hashagg = off {%- endif -%}
-    {%- if groups == "hashed" -%} ; set local enable_sort = off; set local max_parallel_workers_per_gather = 0 {%- endif -%}
+    {%- if groups in ("cells", "hashed") -%} ; set local default_statistics_target = 20 {%- endif -%}
+    {%- if groups == "hashed" -%} ; set local enable_sort = off; set local parallel_tuple_cost = 1000 {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

@@ -217,6 +217,7 @@ def step_rows(found: Iterable[Journey]) -> dict[tuple[Any, ...], dict[str, Any]]
                 "skips": sum(e.kind == "skipped" for e in step.events),
                 "errors": len(errors),
                 "first_error_code": errors[0][1] if errors else None,
+                "first_error_at": errors[0][0] if errors else None,
                 "last_error_code": errors[-1][1] if errors else None,
                 "last_error_at": errors[-1][0] if errors else None,
                 "is_recovered": step.is_recovered,

@@ -14,6 +14,7 @@ import pytest
 
 from domain.vocabulary import OnboardingStep
 from orchestration.dbt import DBT_PROJECT
+from stack.commands.read import FUNNEL_SQL
 from tests.conftest import Database
 from tests.dbt_project.onboarding import journey_oracle as oracle
 from tests.dbt_project.support import run_dbt, statuses
@@ -263,6 +264,23 @@ def test_segments_sum_to_all_and_steps_of_the_flow_match_the_vocabulary(connecti
     assert wrong == []
     onboarding = next(flow for flow in flows() if flow.name == "onboarding")
     assert [step for step, _ in onboarding.steps] == list(OnboardingStep)
+
+
+@pytest.mark.parametrize("segment_by", ["(all)", "platform", "acquisition_channel"])
+def test_the_terminals_funnel_shows_the_marts_numbers(connection: psycopg.Connection, segment_by: str) -> None:
+    day = connection.execute(
+        "select cohort_on from marts.onboarding_funnel where flow = 'onboarding' and grain = 'day' and segment_by = '(all)' and position = 1 "
+        "order by completed desc, cohort_on limit 1"
+    ).fetchone()
+    assert day
+    parameters = {"flow": "onboarding", "segment_by": segment_by, "first": day[0], "last": day[0]}
+    mart = connection.execute(
+        "select segment, position, step, is_required, entered, reached, completed, dropped, in_progress, users_with_errors, median_seconds "
+        "from marts.onboarding_funnel where flow = 'onboarding' and grain = 'day' and cohort_on = %s and segment_by = %s order by 1, 2",
+        [day[0], segment_by],
+    ).fetchall()
+    assert connection.execute(FUNNEL_SQL, parameters).fetchall() == mart
+    assert any(row[-1] is not None for row in mart)
 
 
 def test_another_flow_is_a_row_of_data_and_rebuilds_the_journeys(

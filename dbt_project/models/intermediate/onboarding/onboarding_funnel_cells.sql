@@ -1,10 +1,10 @@
 {{
     config(
         materialized="maintained_table",
-        primary_key=["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position"],
+        primary_key=["cohort_on", "segment", "position", "segment_by", "grain", "flow", "flow_version"],
         indexes=[{"columns": ["cohort_week_on"]}],
         replaces=["cohort_week_on"],
-        pre_hook="{{ onboarding_plan_for_all() }}",
+        pre_hook="{{ onboarding_plan_for_all(groups='cells') }}",
         change_kinds=["onboarding_day_cells"],
     )
 }}

@@ -1,10 +1,10 @@
 {{
     config(
         materialized="materialized_view",
-        pre_hook="set local enable_nestloop = off; set local enable_mergejoin= off",
+        pre_hook="{{ onboarding_plan_for_all(true, groups='cells') }}",
         indexes=[
             {
-                "columns": ["flow", "flow_version", "grain", "cohort_on", "segment_by", "segment", "position"],
+                "columns": ["cohort_on", "segment", "position", "segment_by", "grain", "flow", "flow_version"],
                 "unique": true,
             }
         ],

@@ -244,6 +244,7 @@ select
     steps.skips,
     steps.errors,
     {{ onboarding_stamped_text("steps.first_error") }} as first_error_code,
+    {{ onboarding_stamped_at("steps.first_error") }} as first_error_at,
     {{ onboarding_stamped_text("steps.last_error") }} as last_error_code,
     {{ onboarding_stamped_at("steps.last_error") }} as last_error_at,
     coalesce(steps.done_at >= {{ onboarding_stamped_at("steps.first_error") }}, false) as is_recovered,
