@@ -143,9 +143,15 @@ class PayloadReader:
             reader.set_exception(Problem(OVERLOADED))
         else:
             self._pending.append(((user_id, resource), reader))
-            if self._idle and not self._waking:
-                self._waking = True
-                self._idle.pop().set_result(None)
+            self._wake_another()
+
+    def _wake_another(self) -> bool:
+        """Wake a connection that has nothing to do; False where there is none, or one is waking already."""
+        if not self._idle or self._waking:
+            return False
+        self._waking = True
+        self._idle.pop().set_result(None)
+        return True
 
     def unchanged(self, user_id: str, resource: str) -> Representation | None:
         """The representation served last, if the build that it came from was seen to be the current one within a second."""
@@ -175,7 +181,7 @@ class PayloadReader:
                 self._reason = None
                 try:
                     while True:
-                        batch = await self._next_batch()
+                        batch = await self._next_batch(connection)
                         await self._answer(connection, statement, batch)
                 finally:
                     self._connected -= 1
@@ -213,29 +219,34 @@ class PayloadReader:
     def _copy_of(problem: Problem) -> Problem:
         return Problem(problem.kind, problem.detail, headers=problem.headers)  # one exception object per raise: tracebacks add up
 
-    async def _next_batch(self) -> list[tuple[Key, Reader]]:
+    async def _next_batch(self, connection: Any) -> list[tuple[Key, Reader]]:
+        """At least one request: those of this turn of the loop. Raises ConnectionResetError where the connection has ended meanwhile."""
         pending = self._pending
-        while not pending:
-            wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._idle.append(wake)
-            try:
-                await wake
-            finally:
-                self._waking = False
-                if wake in self._idle:
-                    self._idle.remove(wake)
-        # A query costs as much as several requests, so it leaves when a turn of the loop brings no more of them.
-        size, quiet_turns = 0, 0
-        while quiet_turns < QUIET_TURNS and size < MOST_AT_ONCE:
-            await asyncio.sleep(0)
-            quiet_turns = quiet_turns + 1 if len(pending) == size else 0
-            size = len(pending)
-        if size > WORTH_SHARING and self._idle and not self._waking:
-            # Postgres works on one half while the answers of the other are written.
-            size = (size + 1) // 2
-            self._waking = True
-            self._idle.pop().set_result(None)
-        return [pending.popleft() for _ in range(min(len(pending), size, MOST_AT_ONCE))]
+        while True:
+            while not pending:
+                wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._idle.append(wake)
+                try:
+                    await wake
+                finally:
+                    self._waking = False
+                    if wake in self._idle:
+                        self._idle.remove(wake)
+            if connection.is_closed():
+                # Postgres went while nobody asked. Those who wait now needn't be told so: another connection may be sound.
+                self._wake_another()
+                raise ConnectionResetError
+            # A query costs as much as several requests, so it leaves when a turn of the loop brings no more of them.
+            size, quiet_turns = 0, 0
+            while quiet_turns < QUIET_TURNS and size < MOST_AT_ONCE:
+                await asyncio.sleep(0)
+                quiet_turns = quiet_turns + 1 if len(pending) == size else 0
+                size = len(pending)
+            if not pending:
+                continue  # another connection has taken them in these turns
+            if size > WORTH_SHARING and self._wake_another():
+                size = (size + 1) // 2  # Postgres works on one half while the answers of the other are written
+            return [pending.popleft() for _ in range(min(size, MOST_AT_ONCE))]
 
     async def _answer(self, connection: Any, statement: Any, batch: list[tuple[Key, Reader]]) -> None:
         asked_at = time.monotonic()

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from api.errors import Problem
 from database.bootstrap import bootstrap
 from database.connection import Role, connect
 from database.migrate import migrate
@@ -196,6 +197,49 @@ def test_restarts_under_load_never_answer_500(cluster, keys: Keys) -> None:
     statuses = asyncio.run(run())
     assert set(statuses) <= {200, 202, 503}, statuses
     assert statuses[200] > 100
+
+
+def test_connections_for_payloads_share_the_work_and_none_is_lost(cluster, keys: Keys, caplog) -> None:
+    _, database = cluster
+
+    async def run():
+        async with serving(settings_for(database, keys, reader_connections=4)) as client:
+            reader = client.application.state.reader
+            while reader._connected < 4:
+                await asyncio.sleep(0.01)
+
+            async def ask_often(number: int) -> int:
+                bodies = set()
+                for turn in range(60):
+                    bodies.add((await reader.read(f"user-{1 + number % USERS}", "summary/30d")).body)
+                    for _ in range((number + turn) % 4):  # so that requests meet a batch at every stage of its way
+                        await asyncio.sleep(0)
+                return len(bodies)
+
+            return set(await asyncio.gather(*(ask_often(number) for number in range(40))))
+
+    assert asyncio.run(run()) == {1}
+    assert "failed" not in caplog.text
+
+
+def test_after_a_restart_no_request_meets_a_dead_connection(cluster, keys: Keys) -> None:
+    server, database = cluster
+
+    async def run():
+        async with serving(settings_for(database, keys, reader_connections=3, pulse_seconds=60)) as client:
+            reader = client.application.state.reader
+            while reader._connected < 3:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start, FAST_SETTINGS)
+            with contextlib.suppress(Problem):
+                await reader.read("user-1", "summary/30d")  # the first may find out
+            while not reader.is_connected:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            return await asyncio.gather(*(reader.read(f"user-{1 + n}", "summary/30d") for n in range(USERS)), return_exceptions=True)
+
+    assert [found for found in asyncio.run(run()) if isinstance(found, Exception)] == []
 
 
 def test_a_full_pool_refuses_fast_instead_of_queueing(cluster, keys: Keys) -> None:
