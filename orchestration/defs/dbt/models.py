@@ -50,12 +50,11 @@ def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Itera
     after_plans = comes_after_plans(context)
     with build(warehouse.owner_url, kind=build_kind(context), as_of=as_of) as details:
         details["run_id"] = context.run.run_id
-        if after_plans and has_new_plans(warehouse):
-            chosen = [key.path[-1] for key in context.selected_asset_keys]
-            dbt.cli(["run", "--exclude", " ".join(chosen)], manifest=PROJECT.manifest_path, target_path=build_folder()).wait()
-        invocation = dbt.cli(arguments, context=context, target_path=build_folder())
         try:
-            yield from invocation.stream()
+            if after_plans and has_new_plans(warehouse):
+                chosen = [key.path[-1] for key in context.selected_asset_keys]
+                dbt.cli(["run", "--exclude", " ".join(chosen)], manifest=PROJECT.manifest_path, target_path=build_folder()).wait()
+            yield from dbt.cli(arguments, context=context, target_path=build_folder()).stream()
         except DagsterDbtCliRuntimeError as error:
             raise failure_of(error) from None
 
