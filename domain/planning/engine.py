@@ -182,8 +182,8 @@ def _plan_chunk(
     careful = limits.is_careful(row, clean.caution.take(user), table).view(np.int8)
     weeks_back = pick(limits.is_returning(row, clean.returning.take(user), table), clean.weeks_back.take(user), -1)
     back = layoff.extra_reserve(clean.weeks_off)[user]
-    planned_reserve = tables["reserve_of_weeks"][clean.experience, clean.phase][user]
-    building = planned_reserve[np.arange(len(user)), np.where(phase == 3, 1, 0)]
+    planned_reserve = tables["reserve_of_weeks"][clean.experience, clean.phase].take(user, axis=0)
+    building = pick(phase == 3, planned_reserve[:, 1], planned_reserve[:, 0])
     first_reserve = np.minimum(building + careful + back + (weeks_back >= 0), MOST_RESERVE).astype(np.int8)
     lists = loads.LoadLists.of(inputs.inventories)
     slots_of = loads.Slots(
@@ -205,9 +205,12 @@ def _plan_chunk(
     ease[returns] += weeks_back[returns, None] + np.arange(WEEKS) < limits.RETURN_WEEKS
     reserve = np.minimum(planned_reserve + ease, np.int8(MOST_RESERVE))
     deload = (3 - phase).astype(np.intp)
-    slots_in_order = np.arange(len(user))
-    reserve[slots_in_order, deload] = 0
-    reserve[slots_in_order, deload] = np.where(reserve.max(axis=1) == MOST_RESERVE, MOST_RESERVE + 1, schemes.DELOAD_RESERVE)
+    at_deload = np.arange(0, WEEKS * len(user), WEEKS) + deload
+    reserve.ravel()[at_deload] = 0
+    most = np.maximum(np.maximum(reserve[:, 0], reserve[:, 1]), np.maximum(reserve[:, 2], reserve[:, 3]))
+    reserve.ravel()[at_deload] = np.int8(schemes.DELOAD_RESERVE) + (most == MOST_RESERVE) * np.int8(
+        MOST_RESERVE + 1 - schemes.DELOAD_RESERVE
+    )
 
     slots_of_session = held.sum(axis=2)
     sessions_taken = np.flatnonzero(slots_of_session)
@@ -242,7 +245,7 @@ def _plan_chunk(
         "exercise_reason": flat(choice.reason),
         "sets_reason": flat(reason_of_sets),
         "numbers": first.numbers,
-        "sets": np.take_along_axis(base, weeks[user], axis=1),
+        "sets": base.ravel().take(np.arange(0, WEEKS * len(user), WEEKS)[:, None] + weeks.take(user, axis=0)),
         "load_kg": weekly,
         "reserve": reserve,
         "load_reason": why,
@@ -330,6 +333,12 @@ class _KnownKinds:
             self.known = codes[order], column[order], _joined([known[2], found])
         codes, column, pool = self.known
         return column[np.searchsorted(codes, code)], pool
+
+
+def kinds_known(catalogue: Catalogue) -> int:
+    """How many kinds of users this process has met and remembers."""
+    known = _known_kinds(movements(catalogue)).known
+    return 0 if known is None else len(known[0])
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.planning.inputs import History, PlanningInputs
+from domain.planning.pick import pick
 
 # Constants of the splitmix64 generator (Steele, Lea, Flood 2014), whose output function mixes all bits.
 _GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -64,26 +65,37 @@ def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int
     return fold(hashes, _history_hashes(inputs.history).view(np.int64)).view(np.int64)
 
 
-_HISTORY: Final = ("session_on", "top_load_kg", "rpe", "e1rm_kg", "top_reps", "fewest_reps", "sets_at_top", "working_sets")
+_HISTORY: Final = (
+    "session_on",
+    "top_load_kg",
+    "rpe",
+    "e1rm_kg",
+    "exercise_key",
+    "prescribed_kg",
+    "top_reps",
+    "fewest_reps",
+    "sets_at_top",
+    "working_sets",
+    "prescribed_sets",
+)
 
 
 def _history_hashes(history: History) -> NDArray[np.uint64]:
-    """Each row's bytes as words, every word mixed with its place, summed; then summed by user."""
+    """Each row's bytes as words, every word times a number of its place, summed and mixed; then summed by user."""
     parts = []
     for name in _HISTORY:
-        matrix = getattr(history, name)
+        column = getattr(history, name)
+        matrix = column[:, None] if column.ndim == 1 else column
         if matrix.dtype.kind == "f":
-            matrix = np.where(np.isnan(matrix), np.float32(np.nan), matrix + np.float32(0)).astype(np.float32)
+            matrix = pick(np.isnan(matrix), np.float32(np.nan), matrix.astype(np.float32) + np.float32(0))
         parts.append(np.ascontiguousarray(matrix).view(np.uint8).reshape(len(history), matrix.shape[1] * matrix.itemsize))
-    whole = np.concatenate(parts, axis=1)
-    padded = np.zeros((len(history), -(-whole.shape[1] // 8) * 8), dtype=np.uint8)
-    padded[:, : whole.shape[1]] = whole
-    row_words = padded.view("<u8")
-    places = mix(np.arange(row_words.shape[1], dtype=np.uint64))
-    rows = np.einsum("ij->i", mix(row_words ^ places))
-    for column in (history.exercise_key, history.prescribed_kg, history.prescribed_sets):
-        rows = fold(rows, column)
-    return _sum_by_user(rows, history.offsets)
+    width = sum(part.shape[1] for part in parts)
+    whole = np.zeros((len(history), -(-width // 8) * 8), dtype=np.uint8)
+    np.concatenate(parts, axis=1, out=whole[:, :width])
+    row_words = whole.view("<u8")
+    # Folding the upper half into the lower one lets every bit reach the upper half of the product, whatever its place.
+    odd = mix(np.arange(row_words.shape[1], dtype=np.uint64)) | np.uint64(1)
+    return _sum_by_user(mix(np.einsum("ij,j->i", row_words ^ (row_words >> np.uint64(32)), odd)), history.offsets)
 
 
 def _inventory_hashes(inputs: PlanningInputs) -> NDArray[np.int64]:

@@ -561,8 +561,8 @@ def weekly_loads(
     deload = (3 - phase).astype(np.intp)
     unloaded = np.flatnonzero(np.isnan(first.load))
     out: NDArray[np.float32] = np.repeat(first.load, 4).reshape(count, 4)
-    why = _WEEK_REASONS[phase]
-    why[:, 0] = np.where(deload == 0, why[:, 0], first.reason)
+    why = _WEEK_REASONS.take(phase, axis=0)
+    why[:, 0] = pick(deload == 0, why[:, 0], first.reason)
     why[unloaded] = first.reason[unloaded, None]
     why[unloaded, deload[unloaded]] = _R["week.deload_sets"]
     returning = (first.reason == _R["load.layoff"]) | (first.reason == _R["load.after_limit"])
@@ -585,10 +585,10 @@ def weekly_loads(
             why[moving[up], week], why[moving[back], week] = _R["week.load_up"], _R["week.layoff_return"]
             working = pick(up, target, pick(back, due, working))
             out[moving, week] = working
-    every = np.arange(count)
-    at_deload = out[every, deload]
+    place = np.arange(0, 4 * count, 4) + deload
+    at_deload = out.ravel().take(place)
     light = floor_to(grid, lists, at_deload * np.float32(DELOAD_LOAD))
-    out[every, deload] = np.minimum(np.minimum(light, at_deload), out[:, 0])
+    out.ravel()[place] = np.minimum(np.minimum(light, at_deload), out[:, 0])
     return out, why
 
 

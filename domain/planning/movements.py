@@ -64,8 +64,8 @@ class Movements:
     """(WORDS, rows) half sets per set, packed (see `volume`)."""
     direct: NDArray[np.uint64]
     """(WORDS, rows) the muscles that an exercise trains directly (see `volume.guards`)."""
-    credit: NDArray[np.float32]
-    """(rows, muscles)"""
+    half_sets: NDArray[np.uint64]
+    """(rows, muscles) half sets per set, not packed."""
     repetition_seconds: NDArray[np.float32]
     """Both sides together."""
     setup_seconds: NDArray[np.int32]
@@ -163,7 +163,7 @@ def movements(catalogue: Catalogue) -> Movements:
         **columns,
         muscles=pack(half_sets),
         direct=guards(half_sets == 2),
-        credit=np.concatenate([catalogue.muscle_credit, np.zeros((1, catalogue.muscle_credit.shape[1]), np.float32)]),
+        half_sets=half_sets.astype(np.uint64),
         antagonist=antagonist,
         families=len(families),
         fingerprint=int(total[0]),

@@ -33,7 +33,7 @@ def half_sets_supported(
     """
     users = len(starts_on)
     floor = np.array([2 * START_SETS[level] for level in LEVELS], dtype=np.uint16)[experience]
-    half_sets = np.zeros((users, table.credit.shape[1]), dtype=np.uint16)
+    half_sets = np.zeros((users, table.half_sets.shape[1]), dtype=np.uint16)
     if len(history):
         back = starts_on.take(owner)[:, None] - history.session_on
         inside = (back >= 1) & (back <= 7 * WEEKS_LOOKED_AT) & (history_row >= 0)[:, None]
@@ -44,7 +44,7 @@ def half_sets_supported(
             sets = np.maximum(history.working_sets[rows], 0) * inside[rows]
             weeks = np.left_shift(sets.astype(np.uint64), shift.astype(np.uint64)).sum(axis=1, dtype=np.uint64)
             weeks = np.minimum(weeks.view(np.uint16), np.uint16(MOST_SETS_BELIEVED)).view(np.uint64)
-            credit = np.rint(table.credit * 2).astype(np.uint64).take(history_row[rows], axis=0)
+            credit = table.half_sets.take(history_row[rows], axis=0)
             of = owner[rows]
             first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
             total = np.add.reduceat(credit * weeks[:, None], first, axis=0)

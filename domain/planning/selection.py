@@ -98,15 +98,16 @@ def _personal(
     users = len(inputs)
     empty = len(table)
     needs = len(Need)
-    struck = pool.absent[:, kind]
+    struck = pool.absent.take(kind, axis=1)
     disliked_bits = np.zeros((needs, users), dtype=np.uint8)
 
     disliked_user, disliked_row = _rows(inputs.disliked.offsets, inputs.disliked.keys, table)
     disliked_code = np.sort(disliked_user * 1024 + disliked_row)
-    for place in range(CANDIDATES) if len(disliked_user) else ():
-        hit = pool.best[:, place][:, kind[disliked_user]] == disliked_row
-        which_need, entry = np.nonzero(hit)
-        np.bitwise_or.at(disliked_bits, (which_need, disliked_user[entry]), np.uint8(1 << place))
+    if len(disliked_user):
+        best = pool.best.reshape(needs * CANDIDATES, -1).take(kind[disliked_user], axis=1)
+        which, entry = np.nonzero(best == disliked_row.astype(np.int16))
+        bit = np.left_shift(np.uint8(1), (which % CANDIDATES).astype(np.uint8))
+        np.bitwise_or.at(disliked_bits, (which // CANDIDATES, disliked_user[entry]), bit)
     struck |= disliked_bits
 
     history = inputs.history
@@ -127,7 +128,11 @@ def _personal(
         row = np.concatenate([row, preferred_row[fresh]])
         quality = np.concatenate([quality, np.full(int(fresh.sum()), 2**18, dtype=np.int64)])
     need = table.pin_need[row]
-    usable = (need >= 0) & pool.allowed[row, kind[owner]] & ~_member(disliked_code, owner * 1024 + row)
+    usable = (
+        (need >= 0)
+        & pool.allowed.ravel().take(row * pool.allowed.shape[1] + kind.take(owner))
+        & ~_member(disliked_code, owner * 1024 + row)
+    )
     owner, row, quality, need = owner[usable], row[usable], quality[usable], need[usable]
     order = np.sort((((owner * 32 + need) << 30) | ((2**20 - 1 - quality) << 10)) | row)
     group, row = order >> 30, order & 1023
@@ -141,7 +146,7 @@ def _personal(
     pins[need, rank, owner] = row + 1024 * is_preferred
     count = np.zeros((needs, users), dtype=np.int8)
     np.maximum.at(count, (need, owner), (rank + 1).astype(np.int8))
-    position = pool.place_of[row, kind[owner]]
+    position = pool.place_of.ravel().take(row * pool.place_of.shape[1] + kind.take(owner))
     among = position < CANDIDATES
     np.bitwise_or.at(struck, (need[among], owner[among]), np.left_shift(np.uint8(1), position[among].astype(np.uint8)))
     return pins, count, struck, disliked_bits

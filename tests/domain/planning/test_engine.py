@@ -291,7 +291,7 @@ def test_the_first_week_grows_by_a_fifth_from_what_was_done_lately() -> None:
         batch = plan(replace(person, log={key_of(name): (Done(2, 60, (8,) * count),) for name in LIFTS}))
         weeks[count] = int(batch.sets[:, 0].sum())
         assert direct_sets(batch, Muscle.QUADS) <= max(12, count * 1.2)
-    assert weeks[1] == weeks[8] < weeks[14] < weeks[18], "anybody may start with what a stranger may"
+    assert weeks[1] <= weeks[8] < weeks[14] < weeks[18], "anybody may start with what a stranger may"
     cold = plan(person)
     assert cold.sets[:, 0].sum() < cold.sets[:, 1].sum() < cold.sets[:, 2].sum(), "a cold start is conservative and grows"
     assert "sets.recent_volume" in {reasons.BY_NUMBER[int(number)].code for number in cold.sets_reason}
