@@ -1,6 +1,7 @@
 """The read API against a bare ASGI application, FastAPI + SQLAlchemy and fastify + pg: one row by key, in turn, in one run.
 
-100,000 users, uniformly random, 32 connections, one process on one core each (Postgres and the load generator have the rest). Ratios
+100,000 users, uniformly random, 32 connections. The service under load, whichever it is, has one core; Postgres and the load generator
+are bound to the rest, because the scheduler would put a backend beside the service it answers, now and then, and not for all alike. Ratios
 compare requests per second with the bare application's in the same round; the figure is the median of the rounds. `…_cpu_…` ratios
 compare the processes' CPU seconds per request and hold on a busy machine, too.
 """
@@ -18,14 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from api.tokens import generate_key_pair, issue_token
-from benchmarks.harness import Figures, ThrowawayPostgres, figure, main, throwaway_postgres, usable_cores
+from benchmarks.harness import Figures, ThrowawayPostgres, figure, main, throwaway_postgres
 from database.connection import Role
 
 HERE = Path(__file__).parent
@@ -74,12 +75,10 @@ def free_port() -> int:
 @contextmanager
 def running(name: str, command: list[str], port: int, environment: dict[str, str], requests: Path) -> Iterator[Service]:
     """The server while the block runs, bound to one core where there are several."""
-    core = {max(os.sched_getaffinity(0))} if usable_cores() > 1 else None
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
         try:
-            if core:
-                os.sched_setaffinity(process.pid, core)
+            os.sched_setaffinity(process.pid, the_services_core())
             for _ in range(200):
                 with socket.socket() as probe:
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -137,7 +136,7 @@ def load(service: Service, seconds: int) -> tuple[float, float, float]:
     """(requests per second, server's CPU seconds per request, P99 in ms) under CONNECTIONS connections; raises on any failed request."""
     server = psutil.Process(service.process.pid)
     before = sum(server.cpu_times()[:2])
-    others = os.sched_getaffinity(0) - {max(os.sched_getaffinity(0))} or os.sched_getaffinity(0)
+    others = the_other_cores()
     if shutil.which("wrk"):
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(service.requests.with_suffix(".lua"))]
         command.append(f"http://127.0.0.1:{service.port}/")
@@ -194,7 +193,25 @@ def run(quick: bool) -> Figures:
     seconds, rounds = (2, 3) if quick else (5, 7)
     with throwaway_postgres() as postgres, tempfile.TemporaryDirectory() as folder:
         populate(postgres)
+        keep_aside(postgres)
         return measure(postgres, Path(folder), seconds, rounds, quick=quick)
+
+
+def the_services_core() -> set[int]:
+    """Where each service runs; all cores where there is only one."""
+    return {max(os.sched_getaffinity(0))}
+
+
+def the_other_cores() -> set[int]:
+    return os.sched_getaffinity(0) - the_services_core() or os.sched_getaffinity(0)
+
+
+def keep_aside(postgres: ThrowawayPostgres) -> None:
+    """Bind Postgres to the other cores; its new processes begin where the first one is."""
+    first = psutil.Process(postgres.server.pid)
+    for process in (first, *first.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.cpu_affinity(sorted(the_other_cores()))
 
 
 def populate(postgres: ThrowawayPostgres) -> None:
