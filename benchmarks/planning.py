@@ -330,7 +330,7 @@ def growth_figures(users: int) -> Figures:
 
 
 def run(quick: bool, options: argparse.Namespace) -> Figures:
-    users = options.users or (20_000 if quick else 100_000)
+    users = options.users or (30_000 if quick else 100_000)
     figures = engine_figures(quick) | end_to_end_figures(users, 1 if quick else 3)
     for size in () if quick or options.users else (10_000, 1_000_000):
         figures |= growth_figures(size)
@@ -339,7 +339,7 @@ def run(quick: bool, options: argparse.Namespace) -> Figures:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--users", type=int, help="users from Postgres to Postgres (default 100,000, then 10,000 and 1,000,000; with --quick 20,000)"
+        "--users", type=int, help="users from Postgres to Postgres (default 100,000, then 10,000 and 1,000,000; with --quick 30,000)"
     )
 
 
