@@ -103,7 +103,7 @@ def _inventory_hashes(inputs: PlanningInputs) -> NDArray[np.int64]:
     held = np.zeros(len(inputs.inventories) + 1, dtype=np.uint64)
     for number, inventory in enumerate(inputs.inventories):
         total = np.uint64(1)
-        for part in (inventory.barbell_kg, inventory.dumbbell_kg):
+        for part in (inventory.barbell_kg, inventory.dumbbell_kg, inventory.stack_kg):
             for value in (len(part), *(round(load * 1_000_000) for load in part)):
                 total = mix(np.array([total ^ np.uint64(value)], dtype=np.uint64))[0]
         held[number] = total

@@ -11,7 +11,7 @@ from domain.planning import layoff, limits, prescribed, progression, reasons
 from domain.planning.e1rm import LOWEST_TRUSTED_RPE
 from domain.planning.estimates import HIGHEST_PLAUSIBLE_KG, Estimates
 from domain.planning.inputs import NO_DATE, History
-from domain.planning.movements import BARBELL_KIND, DUMBBELL_KIND, Movements
+from domain.planning.movements import BARBELL_KIND, OTHER_KIND, Movements
 from domain.planning.pick import pick
 from domain.planning.plates import Inventory
 from domain.planning.rpe_chart import share_by_possible_reps
@@ -71,7 +71,8 @@ class LoadLists:
     first: NDArray[np.int64]
     length: NDArray[np.int64]
     number: NDArray[np.int32]
-    """(inventories, 2) list number of the barbell's and the dumbbells' loads; -1 where not listed."""
+    """(inventories + 1, kinds) list number of the barbell's, the dumbbells' and the stacks' loads; -1 where not listed, as in the last
+    row and for other kinds."""
 
     SPAN = 65536.0
 
@@ -79,9 +80,9 @@ class LoadLists:
     def of(cls, inventories: tuple[Inventory, ...]) -> "LoadLists":
         codes: list[NDArray[np.float64]] = []
         lengths: list[int] = []
-        number = np.full((len(inventories) + 1, 2), -1, dtype=np.int32)
+        number = np.full((len(inventories) + 1, OTHER_KIND + 1), -1, dtype=np.int32)
         for index, inventory in enumerate(inventories):
-            for kind, listed in ((BARBELL_KIND, inventory.barbell_kg), (DUMBBELL_KIND, inventory.dumbbell_kg)):
+            for kind, listed in enumerate((inventory.barbell_kg, inventory.dumbbell_kg, inventory.stack_kg)):
                 if listed:
                     number[index, kind] = len(lengths)
                     codes.append(len(lengths) * cls.SPAN + np.array(listed, dtype=np.float64))
@@ -169,8 +170,8 @@ def grid_of(row: NDArray[np.int16], user: NDArray[np.int64], people: People, tab
     if not len(lists.length):
         return Grid(lightest, step, None)
     kind = table.inventory_kind.take(row)
-    owned = lists.number[np.where((people.inventory >= 0) & (people.inventory < len(lists.number) - 1), people.inventory, -1)][user]
-    listed = np.where(kind == BARBELL_KIND, owned[:, 0], np.where(kind == DUMBBELL_KIND, owned[:, 1], -1)).astype(np.int32)
+    owned = np.where((people.inventory >= 0) & (people.inventory < len(lists.number) - 1), people.inventory, -1)
+    listed = lists.number[owned.take(user), kind]
     return Grid(lightest, step, listed if (listed >= 0).any() else None)
 
 

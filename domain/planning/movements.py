@@ -42,8 +42,14 @@ BARS: Final[dict[Equipment, tuple[float, float]]] = {
 }
 """Lightest load, in kg and in lb: the empty bar. Smith machines differ; this is a common one."""
 
-BARBELL_KIND, DUMBBELL_KIND, OTHER_KIND = range(3)
+BARBELL_KIND, DUMBBELL_KIND, STACK_KIND, OTHER_KIND = range(4)
 """Which part of an inventory of plates an exercise's load comes from."""
+_INVENTORY_KIND: Final = {
+    Equipment.BARBELL: BARBELL_KIND,
+    Equipment.DUMBBELL: DUMBBELL_KIND,
+    Equipment.MACHINE: STACK_KIND,
+    Equipment.CABLE: STACK_KIND,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,14 +140,7 @@ def movements(catalogue: Catalogue) -> Movements:
         "step_lb": np.where(np.append(step_lb, 0) > 0, np.append(step_lb, 0), 1).astype(np.float32),
         "lightest_kg": np.array([max(bar[0], step) for bar, step in zip(bar_weights, step_kg, strict=True)] + [0], dtype=np.float32),
         "lightest_lb": np.array([max(bar[1], step) for bar, step in zip(bar_weights, step_lb, strict=True)] + [0], dtype=np.float32),
-        "inventory_kind": np.array(
-            [
-                BARBELL_KIND if word is Equipment.BARBELL else DUMBBELL_KIND if word is Equipment.DUMBBELL else OTHER_KIND
-                for word in equipment
-            ]
-            + [OTHER_KIND],
-            dtype=np.int8,
-        ),
+        "inventory_kind": np.array([_INVENTORY_KIND.get(word, OTHER_KIND) if word else OTHER_KIND for word in [*equipment, None]], np.int8),
         "family": np.append(family, -1).astype(np.int16),
         "family_ratio": _padded(frame["family_load_ratio"], np.float32),
         "cold_start": np.array([np.append(ratio, 0) for ratio in (np.minimum(male, female), female, male)], dtype=np.float32),

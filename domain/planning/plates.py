@@ -62,14 +62,17 @@ def _pairs(plates: Mapping[float, int]) -> tuple[tuple[int, int], ...]:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What one user can load, in kg: every total of the straight bar, and every dumbbell, ascending; empty where not listed."""
+    """What one user can load, in kg: every total of the straight bar, every dumbbell, every pin of the weight stacks of machines and
+    cables, ascending; empty where not listed."""
 
     barbell_kg: tuple[float, ...] = ()
     dumbbell_kg: tuple[float, ...] = field(default=())
+    stack_kg: tuple[float, ...] = field(default=())
 
 
 def parse_inventory(document: Any) -> Inventory:
-    """An inventory as the app stores it: {"unit": "kg", "bar": 20, "plates": {"20": 2, "2.5": 4}, "dumbbells": [5, 10]}.
+    """An inventory as the app stores it: {"unit": "kg", "bar": 20, "plates": {"20": 2, "2.5": 4}, "dumbbells": [5, 10],
+    "stacks": [5, 12.5, 20]}.
 
     Everything is optional; what isn't understood is left out, because a plan by the default steps beats no plan.
     """
@@ -79,11 +82,14 @@ def parse_inventory(document: Any) -> Inventory:
     factor = KG_PER_LB if in_pounds else 1.0
     plates = {weight: int(count) for key, count in _items(document.get("plates")) if (weight := _number(key)) and _number(count)}
     bar = _number(document.get("bar")) or (BAR_LB if in_pounds else BAR_KG)
-    dumbbells = document.get("dumbbells")
-    listed = sorted({weight for item in dumbbells if (weight := _number(item))}) if isinstance(dumbbells, list | tuple) else []
+    dumbbells, stacks = (
+        tuple(sorted({weight * factor for item in items if (weight := _number(item))})) if isinstance(items, list | tuple) else ()
+        for items in (document.get("dumbbells"), document.get("stacks"))
+    )
     return Inventory(
         tuple(float(total) * factor for total in reachable_loads(bar=bar, plates=dict(list(plates.items())[:16]))) if plates else (),
-        tuple(weight * factor for weight in listed),
+        dumbbells,
+        stacks,
     )
 
 

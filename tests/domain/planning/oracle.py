@@ -151,7 +151,11 @@ class User:
         self.unit = "lb" if get("in_pounds") else "kg"
         self.plate = get("smallest_plate_kg")
         listed = inputs.inventories[get("inventory")] if 0 <= get("inventory") < len(inputs.inventories) else None
-        self.listed = {"barbell": listed.barbell_kg, "dumbbell": listed.dumbbell_kg} if listed else {}
+        self.listed = (
+            {"barbell": listed.barbell_kg, "dumbbell": listed.dumbbell_kg} | dict.fromkeys(("machine", "cable"), listed.stack_kg)
+            if listed
+            else {}
+        )
         self.disliked = set(inputs.disliked.keys.tolist())
         self.preferred = set(inputs.preferred.keys.tolist())
         body = get("body_weight_kg")

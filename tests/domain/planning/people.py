@@ -199,7 +199,12 @@ def drawn(draw: st.DrawFn) -> Person:
         smallest_plate=draw(st.sampled_from([float("nan"), float("nan"), 0.5, 1.25, 2.5])),
         inventory=draw(
             st.sampled_from(
-                [None, None, Inventory((20.0, 30.0, 45.0, 60.0, 62.5, 100.0), (4.0, 8.0, 14.0, 20.0)), Inventory((), (5.0, 10.0))]
+                [
+                    None,
+                    None,
+                    Inventory((20.0, 30.0, 45.0, 60.0, 62.5, 100.0), (4.0, 8.0, 14.0, 20.0)),
+                    Inventory((), (5.0, 10.0), (5.0, 12.0, 30.0)),
+                ]
             )
         ),
         disliked=draw(keys),

@@ -93,11 +93,17 @@ def test_a_day_on_which_nothing_happens_changes_nothing(person: Person, days: in
 @SLOW
 @given(drawn())
 def test_what_was_planned_is_reachable_with_the_inventory(person: Person) -> None:
-    inventory = Inventory((20.0, 32.5, 45.0, 71.0), (3.0, 7.0, 15.0))
+    inventory = Inventory((20.0, 32.5, 45.0, 71.0), (3.0, 7.0, 15.0), (6.0, 13.0, 40.0))
     batch = plan(replace(person, inventory=inventory))
     rows = CATALOGUE.rows_of(batch.exercise_key)
     kinds = CATALOGUE.frame["equipment"].to_numpy()[rows]
-    for kind, listed in (("barbell", inventory.barbell_kg), ("dumbbell", inventory.dumbbell_kg)):
+    by_kind = {
+        "barbell": inventory.barbell_kg,
+        "dumbbell": inventory.dumbbell_kg,
+        "machine": inventory.stack_kg,
+        "cable": inventory.stack_kg,
+    }
+    for kind, listed in by_kind.items():
         loads = batch.load_kg[kinds == kind]
         assert np.isin(np.round(loads[~np.isnan(loads)], 3), np.round(np.float32(listed), 3)).all()
 
@@ -287,12 +293,12 @@ LIFTS = ("Squat (Barbell)", "Bench Press (Barbell)", "Deadlift (Barbell)", "Over
 def test_the_first_week_grows_by_a_fifth_from_what_was_done_lately() -> None:
     person = Person(days=4, experience="advanced", minutes=90)
     weeks = {}
-    for count in (1, 8, 14, 18):
+    for count in (1, 8, 14):
         batch = plan(replace(person, log={key_of(name): (Done(2, 60, (8,) * count),) for name in LIFTS}))
         weeks[count] = int(batch.sets[:, 0].sum())
         assert direct_sets(batch, Muscle.QUADS) <= max(12, count * 1.2)
-    assert weeks[1] <= weeks[8] < weeks[14] < weeks[18], "anybody may start with what a stranger may"
     cold = plan(person)
+    assert cold.sets[:, 0].sum() <= weeks[1] < weeks[8] < weeks[14], "nobody gets less than without a log"
     assert cold.sets[:, 0].sum() < cold.sets[:, 1].sum() < cold.sets[:, 2].sum(), "a cold start is conservative and grows"
     assert "sets.recent_volume" in {reasons.BY_NUMBER[int(number)].code for number in cold.sets_reason}
 

@@ -246,9 +246,10 @@ def test_the_plates_solver_finds_what_trying_everything_finds(stock: dict[float,
 
 
 def test_an_inventory_in_pounds_comes_back_in_pounds() -> None:
-    inventory = plates.parse_inventory({"unit": "lb", "bar": 45, "plates": {"45": 2, "2.5": 2}, "dumbbells": [10, 25]})
+    inventory = plates.parse_inventory({"unit": "lb", "bar": 45, "plates": {"45": 2, "2.5": 2}, "dumbbells": [10, 25], "stacks": [15]})
     assert [round(kg / 0.45359237, 6) for kg in inventory.barbell_kg] == [45, 50, 135, 140]
     assert [round(kg / 0.45359237, 6) for kg in inventory.dumbbell_kg] == [10, 25]
+    assert [round(kg / 0.45359237, 6) for kg in inventory.stack_kg] == [15]
 
 
 @pytest.mark.parametrize("nonsense", [None, [], "20", {"plates": "many"}, {"plates": {"-5": 2, "x": 3, "5": "y"}, "bar": "heavy"}])
