@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.planning import e1rm, layoff, plates, progression, reasons, rpe_chart, supersets, volume, warmups
+from domain.planning import e1rm, layoff, limits, pick, plates, progression, reasons, rpe_chart, supersets, volume, warmups
 
 CASES = Path(__file__).parents[4] / "shared" / "cases" / "planning.json"
 
@@ -265,6 +265,24 @@ def test_packed_counts_compare_as_plain_ones(shift: int, counts: list[int], boun
     assert volume.unpack(words)[0].tolist() == counts
     assert bool(volume.fits(words, limits)[0]) == all(count <= bound for count, bound in zip(counts, bounds, strict=True))
     assert volume.unpack(volume.grown(words))[0].tolist() == [min(count * 12 // 10, 127) for count in counts]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.float32, np.float64])
+def test_a_choice_without_branches_is_the_choice_of_numpy(dtype: Any) -> None:
+    random = np.random.default_rng(3)
+    mask, one, other = random.random((5, 40)) < 0.5, random.integers(-9, 9, (5, 40)).astype(dtype), random.integers(-9, 9, 40).astype(dtype)
+    if np.issubdtype(dtype, np.floating):
+        one[0, 0], other[1] = np.nan, -np.inf
+    for first, second in ((one, other), (one, 3), (-1, other), (other, other)):
+        chosen = pick.pick(mask, first, second)
+        np.testing.assert_array_equal(chosen, np.where(mask, first, second))
+        assert chosen.dtype == dtype
+
+
+def test_a_limitation_that_ended_is_forgotten_after_three_weeks() -> None:
+    weeks = limits.weeks_back(np.full(5, 4, np.uint16), np.array([100, 95, 86, 79, -(10**6)], np.int32), np.full(5, 100, np.int32))
+    assert weeks.tolist() == [0, 0, 2, -1, -1]
+    np.testing.assert_allclose(limits.load_factor(np.arange(4, dtype=np.int8)), [0.7, 0.8, 0.9, 1.0], rtol=1e-6)
 
 
 def test_two_weeks_off_cost_nothing_and_age_makes_longer_ones_dearer() -> None:
