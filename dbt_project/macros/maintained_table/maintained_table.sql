@@ -18,6 +18,7 @@
         {%- do copy_grants(target, candidate) -%}
         {%- do apply_grants(candidate, config.get('grants'), should_revoke=false) -%}
         {%- do persist_docs(candidate, model) -%}
+        {%- do write_candidate_to_disk() -%}
         {%- do remember_model(plan, 'clock_timestamp()', mv_single_value("select greatest(reltuples, 0)::bigint from pg_class where oid = '" ~ candidate ~ "'::regclass"), true) -%}
         {%- do swap_or_fail(candidate, target) -%}
     {%- elif plan.mode == 'partial' -%}

@@ -25,6 +25,7 @@
         {%- do mv_describe(candidate, model) -%}
         {%- do copy_grants(target, candidate) -%}
         {%- do apply_grants(candidate, config.get('grants'), should_revoke=false) -%}
+        {%- do write_candidate_to_disk() -%}
         {%- if action.name == 'swap' and action.can_refresh_instead -%}
             {%- set swapped = try_to_swap(candidate, target, settings.lock_timeout_ms, settings.refresh_instead_after_seconds) -%}
             {%- if not swapped -%}

@@ -10,6 +10,7 @@
     {%- do copy_grants(target, candidate) -%}
     {%- do apply_grants(candidate, config.get('grants'), should_revoke=false) -%}
     {%- do persist_docs(candidate, model) -%}
+    {%- do write_candidate_to_disk() -%}
     {%- do swap_or_fail(candidate, target) -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}

@@ -96,6 +96,17 @@ end $swap$;
 {% endmacro %}
 
 
+{#-
+  Commits before the swap: where `wal_level` is minimal, the commit of a new relation waits for the disk, and in the swap's transaction
+  readers would wait with it. Until the swap nobody reads the candidate; what an interrupted build leaves, the next one drops.
+-#}
+{% macro write_candidate_to_disk() %}
+    {%- do adapter.commit() -%}
+    {#- By name: after a commit that it didn't see as such, the driver begins no transaction by itself. -#}
+    {%- call statement('begin_swap') -%} begin {%- endcall -%}
+{% endmacro %}
+
+
 {#- Gives `candidate` every privilege that was granted on `target`. -#}
 {% macro copy_grants(target, candidate) %}
     {%- call statement('copy_grants') -%}
