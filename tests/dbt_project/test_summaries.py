@@ -17,6 +17,10 @@ CHAIN = ("run", "--select", "+user_summary", "+personal_records", "+user_payload
 @pytest.fixture(scope="module")
 def built(module_database):
     with module_database.connect() as connection:
+        population.add_exercises(connection)
+        long_ago = population.add_user(connection, "long-ago")
+        for day in (datetime.datetime(2000, 12, 28, 12, tzinfo=datetime.UTC), datetime.datetime(2001, 1, 4, 12, tzinfo=datetime.UTC)):
+            population.add_workout(connection, long_ago, day, [(0, 1, "normal", 60, 5, None, None, None)])
         population.add_population(connection, seed=7, users=40, workouts_each=40, as_of=AS_OF)
     run_dbt(module_database, *CHAIN, as_of=AS_OF)
     return module_database
@@ -26,6 +30,15 @@ def test_a_first_build_agrees_with_the_independent_computation(built):
     with built.connect() as connection:
         assert connection.execute("select count(*) from marts.personal_records").fetchone()[0] > 200
         assert oracle.differences(connection, AS_OF) == []
+
+
+def test_weeks_before_2001_are_weeks_too(built):
+    with built.connect() as connection:
+        found = connection.execute(
+            "select longest_streak_weeks, current_streak_weeks from marts.user_summary join app.users using (user_key)"
+            " where user_id = 'long-ago' and range = 'all'"
+        ).fetchone()
+    assert found == (2, 0)
 
 
 def test_both_are_materialised_views_with_a_unique_index(built):
