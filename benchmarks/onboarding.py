@@ -276,8 +276,9 @@ async def _client(port: int, bodies: list[bytes], latencies: list[float], failur
     writer.close()
 
 
-def _load(port: int, plans: list[list[bytes]], answer: Any) -> None:
+def _load(port: int, warmup: list[list[bytes]], plans: list[list[bytes]], answer: Any) -> None:
     async def everybody() -> tuple[float, list[float], int]:
+        await asyncio.gather(*(_client(port, plan, [], []) for plan in warmup))
         latencies: list[float] = []
         failures: list[bytes] = []
         start = time.perf_counter()
@@ -287,10 +288,10 @@ def _load(port: int, plans: list[list[bytes]], answer: Any) -> None:
     answer.put(asyncio.run(everybody()))
 
 
-def load(port: int, plans: list[list[bytes]]) -> tuple[float, list[float]]:
-    """(seconds, latencies in seconds) of the requests, one connection per plan, from a process of its own."""
+def load(port: int, plans: list[list[bytes]], warmup: list[list[bytes]]) -> tuple[float, list[float]]:
+    """(seconds, latencies in seconds) of the requests, one connection per plan, from a process of its own; those of `warmup` don't count."""
     answer = multiprocessing.get_context("spawn").Queue()
-    process = multiprocessing.get_context("spawn").Process(target=_load, args=(port, plans, answer))
+    process = multiprocessing.get_context("spawn").Process(target=_load, args=(port, warmup, plans, answer))
     process.start()
     seconds, latencies, failures = answer.get(timeout=120)
     process.join()
@@ -344,8 +345,6 @@ def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures
     with tempfile.TemporaryDirectory() as folder, running("api", command, port, environment, Path(folder)) as service:
         os.sched_setaffinity(service.process.pid, os.sched_getaffinity(0))
         wait_for(port)
-        chance = random.Random(rounds)
-        load(port, [[request(token, an_event(chance)) for _ in range(10)] for _ in range(16)])  # connections and statements are made
         for number in range(rounds):
             chance = random.Random(number)
             batches = int(60 * scale)
@@ -354,10 +353,12 @@ def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures
                  for _ in range(batches // 4)]
                 for _ in range(4)
             ]  # fmt: skip
-            seconds, latencies = load(port, plans)
+            # Before the first round no connection to Postgres is open and no statement prepared.
+            warmup = [[request(token, an_event(chance)) for _ in range(10)] for _ in range(0 if number else 16)]
+            seconds, latencies = load(port, plans, warmup)
             batch_rates.append(len(latencies) * 500 / seconds)
             singles = [[request(token, an_event(chance)) for _ in range(int(250 * scale))] for _ in range(16)]
-            seconds, latencies = load(port, singles)
+            seconds, latencies = load(port, singles, [])
             single_rates.append(len(latencies) / seconds)
             single_p99.append(statistics.quantiles(latencies, n=100)[98] * 1000)
     return {
@@ -368,7 +369,7 @@ def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures
 
 
 def run(quick: bool) -> Figures:
-    people = PEOPLE // 40 if quick else PEOPLE
+    people = PEOPLE // 50 if quick else PEOPLE
     with throwaway_postgres() as postgres:
         figures = ingest(postgres, 1 if quick else 3, scale=0.4 if quick else 2)
     with throwaway_postgres() as postgres, tempfile.TemporaryDirectory() as folder, postgres.connect() as connection:
