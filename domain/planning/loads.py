@@ -228,6 +228,7 @@ class Log:
         row_of[:, -1] = 0
         ratio = table.family_ratio.take(listed)
         sure = np.flatnonzero((ratio > 0) & ~np.isnan(estimates.e1rm_kg))
+        sure = sure[::-1]  # the surest is written last, and of equally sure ones the first
         sure = sure[np.argsort(-estimates.uncertainty[sure], kind="stable")]
         surest = np.zeros((users, table.families + 1), dtype=small)
         surest.ravel()[owner[sure] * (table.families + 1) + table.family[listed[sure]]] = number[sure]
