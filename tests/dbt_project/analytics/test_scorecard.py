@@ -110,7 +110,10 @@ def test_errors_of_any_day_are_a_plain_count(populated: Database, back: int) -> 
     answers = answers[(answers.minute.dt.date <= day) & (answers.minute.dt.date > day - 7 * DAY)]
     jobs = jobs[(jobs.requested_at <= AS_OF) & (jobs.finished_at <= AS_OF) & jobs.status.isin(["failed", "succeeded"])]
     jobs = jobs[(jobs.requested_at.dt.date <= day) & (jobs.requested_at.dt.date > day - 7 * DAY)]
-    errors = answers[answers.status >= 500].requests.sum() + ((jobs.status == "failed") & ~jobs.failure_code.str.startswith("refused.", na=False)).sum()
+    errors = (
+        answers[answers.status >= 500].requests.sum()
+        + ((jobs.status == "failed") & ~jobs.failure_code.str.startswith("refused.", na=False)).sum()
+    )
     assert sample == answers.requests.sum() + len(jobs)
     assert found == (pytest.approx(errors / sample) if sample else None)
 
