@@ -370,9 +370,9 @@ def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures
 
 def run(quick: bool) -> Figures:
     people = PEOPLE // 50 if quick else PEOPLE
-    with throwaway_postgres() as postgres:
-        figures = ingest(postgres, 1 if quick else 3, scale=0.4 if quick else 2)
     with throwaway_postgres() as postgres, tempfile.TemporaryDirectory() as folder, postgres.connect() as connection:
+        figures = ingest(postgres, 1 if quick else 3, scale=0.4 if quick else 2)
+        connection.execute("truncate app.users, app.onboarding_events, app.identity_links restart identity cascade")
         events = populate(connection, people)
         full, full_worked, models = build(postgres, AS_OF)
         print(f"{events:,} events of {people:,} people; full build {full:.1f} s, Postgres' part {full_worked:.1f} s")

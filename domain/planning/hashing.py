@@ -48,9 +48,9 @@ _BEHIND_DERIVED = frozenset({"today", "mesocycle_started_on", "previous_goal", "
 def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int) -> NDArray[np.int64]:
     """One hash per user over everything that can change the plan.
 
-    The date, the last plan's mesocycle, the adherence and the end of a limitation act only through what the engine derives from them; `derived` goes in
-    in their place, so that a day on which nothing happens, or a plan that repeats the last one, keeps its hash. `salt` stands
-    for engine version and catalogue.
+    The date, the last plan's mesocycle, the adherence and the end of a limitation act only through what the engine derives from them;
+    `derived` goes in in their place, so that a day on which nothing happens, or a plan that repeats the last one, keeps its hash.
+    `salt` stands for engine version and catalogue.
     """
     hashes = np.full(len(inputs), np.uint64(salt & (2**64 - 1)), dtype=np.uint64)
     for each in fields(inputs):

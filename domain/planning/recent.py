@@ -28,7 +28,8 @@ def half_sets_supported(
     """(WORDS, users) packed half sets per muscle that the first week may hold.
 
     A fifth more (rounded down to half sets) than the fullest of the four weeks before `starts_on`, in which every working set counts
-    one for its primary and half for its secondary muscles; at least START_SETS, which is all that a cold start gets. A plain cap on growth, not a ratio of loads: such ratios can't say whether risk rises (EVIDENCE, load spikes; Impellizzeri 2020).
+    one for its primary and half for its secondary muscles; at least START_SETS, which is all that a cold start gets. A plain cap on
+    growth, not a ratio of loads: such ratios can't say whether risk rises (EVIDENCE, load spikes; Impellizzeri 2020).
     `history_row` is the catalogue row of each row of the history (-1 custom: passed over), `owner` its user.
     """
     users = len(starts_on)

@@ -141,7 +141,7 @@ def test_a_frozen_postgres_does_not_freeze_the_api(cluster, keys: Keys, fast_lan
             try:
                 start = time.monotonic()
                 responses = await asyncio.gather(*(ask(client, header, user) for user in range(1, USERS + 1)))
-                assert time.monotonic() - start < 2.5
+                assert time.monotonic() - start < 5
                 assert {response.status_code for response in responses} == {200}
                 slowest = 0.0
                 for _ in range(10):
