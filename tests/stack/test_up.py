@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 
+from database.freshness import anything_changed
 from stack.home import Home
 from tests.conftest import PROJECT
 
@@ -70,6 +71,9 @@ def test_up_starts_an_empty_platform_and_its_printed_addresses_answer(home: Home
     text = mesocycle(home, "up", "--no-sample", "--detach")
     assert "Ready" in text
     mesocycle(home, "import", "examples/hevy.csv", "--user", "me")
+    with psycopg.connect(mesocycle(home, "connect", "--role", "owner").strip()) as connection:
+        assert connection.execute("select count(*) from plans.current_plans").fetchone() == (1,)
+        assert not anything_changed(connection), "the import's refresh left work, though it saw the plan that it made"
     token = mesocycle(home, "token", "me").strip()
     api = f"http://127.0.0.1:{home.state()['ports']['api']}"
     summary = get(f"{api}/api/v1/summary/me?range=all", token)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,40 @@ def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Itera
     # Unit tests are about the SQL, not about the data: CI runs them, a build every minute needn't.
     arguments = ["build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if is_full(context) else [])]
     as_of = build_as_of(context)
-    after_plans = comes_after_plans(context)
+    look_again = comes_after_plans(context) and has_new_plans(warehouse)
     with build(warehouse.owner_url, kind=build_kind(context), as_of=as_of) as details:
         details["run_id"] = context.run.run_id
         try:
-            if after_plans and has_new_plans(warehouse):
-                chosen = [key.path[-1] for key in context.selected_asset_keys]
-                dbt.cli(["run", "--exclude", " ".join(chosen)], manifest=PROJECT.manifest_path, target_path=build_folder()).wait()
-            yield from dbt.cli(arguments, context=context, target_path=build_folder()).stream()
+            yield from run_everything(context, dbt, arguments) if look_again else run_selected(context, dbt, arguments)
         except DagsterDbtCliRuntimeError as error:
             raise failure_of(error) from None
+
+
+def run_selected(context: dg.AssetExecutionContext, dbt: DbtCliResource, arguments: Sequence[str]) -> Iterator[Any]:
+    """What this step was chosen for, and nothing else."""
+    yield from dbt.cli(arguments, context=context, target_path=build_folder()).stream()
+
+
+def run_everything(context: dg.AssetExecutionContext, dbt: DbtCliResource, arguments: Sequence[str]) -> Iterator[Any]:
+    """All models once more, because new plans are changes that the models before them have to hear of, too.
+
+    One invocation, since dbt takes longer to start than models without changes take to see that there are none. Of the events only those
+    of this step's own assets are handed on; the others had theirs in the step before.
+    """
+    invocation = dbt.cli(arguments, manifest=PROJECT.manifest_path, dagster_dbt_translator=PlansAreOneAsset(), target_path=build_folder())
+    outputs, checks = context.op_execution_context.selected_output_names, context.selected_asset_check_keys
+    for raw in invocation.stream_raw_events():
+        for event in raw.to_default_asset_events(
+            invocation.manifest, invocation.dagster_dbt_translator, context, invocation.target_path, invocation.project
+        ):
+            is_own_output = isinstance(event, dg.Output) and event.output_name in outputs
+            is_own_check = (
+                isinstance(event, dg.AssetCheckResult)
+                and event.asset_key
+                and dg.AssetCheckKey(event.asset_key, str(event.check_name)) in checks
+            )
+            if is_own_output or is_own_check:
+                yield event
 
 
 PASSING = ("could not connect", "connection refused", "server closed the connection", "terminating connection", "the database system is")
