@@ -33,9 +33,8 @@ format: setup ## Format Python and SQL
 
 bench: setup ## Run every benchmark in full (long); results go to benchmarks/results/
 	@mkdir -p benchmarks/results
-	@for file in benchmarks/*.py; do \
+	@for file in $$(grep -l '^if __name__ == "__main__"' benchmarks/*.py); do \
 	  name=$$(basename $$file .py); \
-	  case $$name in __init__|harness) continue;; esac; \
 	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name --json benchmarks/results/$$name.json || exit 1; \
 	done
 
