@@ -2,42 +2,52 @@
 {% materialization maintained_table, adapter='postgres' -%}
     {%- set target = this.incorporate(type='table') -%}
     {%- set plan = maintenance_plan() -%}
+    {{ log(target ~ ': ' ~ plan.mode ~ ' (' ~ plan.reason ~ ')') }}
+    {%- if plan.mode == 'none' -%}
+        {%- do report_unchanged() -%}
+        {{ return({'relations': [target]}) }}
+    {%- endif -%}
+
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {{ log(target ~ ': ' ~ plan.mode ~ ' (' ~ plan.reason ~ ')') }}
-
     {%- if plan.mode == 'full' -%}
         {%- set candidate = target.incorporate(path={'identifier': target.identifier ~ '__candidate'}) -%}
-        {%- do drop_candidate(candidate) -%}
-        {%- do use_all_cores() -%}
-        {%- call statement('main') -%} create table {{ candidate }} as {{ sql }} {%- endcall -%}
-        {%- do mv_check_contract(candidate, model) -%}
-        {%- do constrain_candidate(candidate, target) -%}
-        {%- do build_indexes(candidate, config.get('indexes', default=[])) -%}
-        {%- do analyze_candidate(candidate) -%}
-        {%- do copy_grants(target, candidate) -%}
+        {%- call statement('main') -%}
+{{ drop_candidate_sql(candidate) }};
+{{ all_cores_sql() }};
+create table {{ candidate }} as {{ sql }}
+        {%- endcall -%}
+        {%- do run_batch([
+            mv_contract_sql(candidate, model),
+            constraints_sql(candidate, target),
+            indexes_sql(candidate, config.get('indexes', default=[])),
+            analyze_sql(candidate),
+            copy_grants_sql(target, candidate),
+            comments_sql(candidate, 'table'),
+            'select 1',
+        ]) -%}
         {%- do apply_grants(candidate, config.get('grants'), should_revoke=false) -%}
-        {%- do persist_docs(candidate, model) -%}
-        {%- do write_candidate_to_disk() -%}
-        {%- do remember_model(plan, 'clock_timestamp()', mv_single_value("select greatest(reltuples, 0)::bigint from pg_class where oid = '" ~ candidate ~ "'::regclass"), true) -%}
-        {%- do swap_or_fail(candidate, target) -%}
-    {%- elif plan.mode == 'partial' -%}
-        {%- set changed = apply_difference(target, sql) -%}
-        {%- do remember_model(plan, 'rebuilt_at', changed, changed > 0) -%}
+        {%- set rows = "(select greatest(reltuples, 0)::bigint from pg_class where oid = '" ~ candidate ~ "'::regclass)" -%}
+        {%- do swap_or_fail(candidate, target, before=[remember_model_sql(plan.batch, rows)]) -%}
     {%- else -%}
-        {%- call statement('main') -%} select 1 as unchanged {%- endcall -%}
+        {%- do apply_difference(target, sql, plan) -%}
     {%- endif -%}
 
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}
-    {%- if plan.mode == 'full' -%} {%- do drop_retired_relations() -%} {%- endif -%}
+    {%- if plan.mode == 'full' -%}
+        {%- do drop_retired_relations() -%}
+        {%- do forget_maintenance_state() -%}
+    {%- else -%}
+        {%- do recall_consumed(plan.batch) -%}
+    {%- endif -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [target]}) }}
 {%- endmaterialization %}
 
 
 {#- not null, check and primary key, from the contract and the model's `primary_key`. One pass over the table, then one index. -#}
-{% macro constrain_candidate(candidate, target) %}
+{% macro constraints_sql(candidate, target) %}
     {%- set clauses = [] -%}
     {%- for column in model.columns.values() -%}
         {%- for constraint in column.constraints -%}
@@ -49,75 +59,74 @@
             {%- endif -%}
         {%- endfor -%}
     {%- endfor -%}
-    {%- if clauses -%} {%- do run_query('alter table ' ~ candidate ~ ' ' ~ clauses | join(', ')) -%} {%- endif -%}
     {%- set key = config.require('primary_key') -%}
-    {%- set name = target.identifier[:50] ~ '_pk__candidate' -%}
-    {%- do run_query('create unique index ' ~ adapter.quote(name) ~ ' on ' ~ candidate ~ ' (' ~ key | join(', ') ~ ')') -%}
-    {%- set not_nulls = [] -%}
-    {%- do run_query('alter table ' ~ candidate ~ ' add primary key using index ' ~ adapter.quote(name)) -%}
+    {%- set name = adapter.quote(target.identifier[:50] ~ '_pk__candidate') -%}
+    {#- The key's columns, too: adding the key to an index would look through the table once more for nulls. -#}
+    {%- for column in key -%} {%- do clauses.append('alter column ' ~ column ~ ' set not null') -%} {%- endfor -%}
+    {{ return([
+        'alter table ' ~ candidate ~ ' ' ~ clauses | unique | join(', '),
+        'create unique index ' ~ name ~ ' on ' ~ candidate ~ ' (' ~ key | join(', ') ~ ')',
+        'alter table ' ~ candidate ~ ' add primary key using index ' ~ name,
+    ] | join(';\n')) }}
 {% endmacro %}
 
 
 {#-
   Computes the rows of the changed keys, removes those that no longer hold and inserts those that are new: rows that came out the
   same are not written. Where the model `emits` columns, the keys of the rows that differ go into the queue (same batch), for the
-  models below. Returns how many rows were written.
+  models below. One round trip.
+
+  The insertion reads the count of what was removed, so that Postgres removes first and no key is there twice. The commit needn't wait
+  for the disk: what a crash takes back is the rows and the batch together, and the batch is built again.
 -#}
-{% macro apply_difference(target, sql) %}
-    {%- set key = config.require('primary_key') -%}
+{% macro apply_difference(target, sql, plan) %}
     {%- set replaces = config.require('replaces') -%}
     {%- set emits = config.get('emits', default=[]) -%}
     {%- set fresh = target.identifier ~ '__fresh' -%}
-    {%- set batch = maintenance_plan().batch -%}
     {%- set same_key = [] -%}
-    {%- for column in key -%} {%- do same_key.append('f.' ~ column ~ ' = t.' ~ column) -%} {%- endfor -%}
-    {%- set tuple = '(' ~ replaces | join(', ') ~ ')' -%}
-    {%- do run_query('create temporary table ' ~ fresh ~ ' on commit drop as ' ~ sql) -%}
-    {%- do run_query('analyze ' ~ fresh) -%}
+    {%- for column in config.require('primary_key') -%} {%- do same_key.append('f.' ~ column ~ ' = t.' ~ column) -%} {%- endfor -%}
+    {%- set same_key = same_key | join(' and ') -%}
     {%- call statement('main', fetch_result=true) -%}
+set local synchronous_commit = off;
+create temporary table {{ fresh }} on commit drop as {{ sql }};
+analyze {{ fresh }};
 with removed as (
     delete from {{ target }} t
-    where {{ tuple }} in {{ changed_keys(replaces) }}
-      and not exists (select from {{ fresh }} f where {{ same_key | join(' and ') }} and f.* is not distinct from t.*)
-    returning t.*
+    where ({{ replaces | join(', ') }}) in {{ changed_keys(replaces) }}
+      and not exists (select from {{ fresh }} f where {{ same_key }} and f.* is not distinct from t.*)
+    returning {{ emits | join(', ') if emits else '1' }}
 ),
+added as {{ 'materialized' if emits }} (
+    select f.* from {{ fresh }} f where not exists (select from {{ target }} t where {{ same_key }} and t.* is not distinct from f.*)
+),
+{%- if emits %}
 emitted as (
-    {%- if emits %}
     insert into {{ change_queue() }} (batch, kind, {{ emits | join(', ') }})
-    select distinct {{ batch }}, '{{ model.name }}', {{ emits | join(', ') }}
-    from (
-        select {{ emits | join(', ') }} from removed
-        union
-        select {{ emits | join(', ') }} from {{ fresh }} f
-        where not exists (select from {{ target }} t where {{ same_key | join(' and ') }} and t.* is not distinct from f.*)
-    ) differing
-    returning 1
-    {%- else %} select 1 where false {%- endif %}
-)
-select (select count(*) from removed) as removed, (select count(*) from emitted) as emitted
-    {%- endcall -%}
-    {%- set removed = load_result('main').table.rows[0]['removed'] | int -%}
-    {%- call statement('insert', fetch_result=true) -%}
-with inserted as (
-    insert into {{ target }} select f.* from {{ fresh }} f
-    where not exists (select from {{ target }} t where {{ same_key | join(' and ') }})
+    select {{ plan.batch }}, '{{ model.name }}', {{ emits | join(', ') }}
+    from (select {{ emits | join(', ') }} from removed union select {{ emits | join(', ') }} from added) differing
+),
+{%- endif %}
+inserted as (
+    insert into {{ target }} select * from added where (select count(*) from removed) >= 0
     returning 1
 )
-select count(*) as inserted from inserted
+{{ remember_model_sql(plan.batch, "(select count(*) from removed) + (select count(*) from inserted)", is_rebuilt=false) }}
+returning rows_changed
     {%- endcall -%}
-    {{ return(removed + load_result('insert').table.rows[0]['inserted'] | int) }}
 {% endmacro %}
 
 
-{% macro remember_model(plan, rebuilt_at, rows_changed, has_changed) %}
-    {%- call statement('remember_model') -%}
+{#- What the model has consumed; a table that was rebuilt, or of which rows changed, counts as changed. -#}
+{% macro remember_model_sql(batch, rows_changed, is_rebuilt=true) %}
+    {%- set statement -%}
 insert into {{ model_state() }} as s (model, definition, consumed_batch, changed_batch, rebuilt_at, rows_changed)
-values ('{{ model.name }}', '{{ model_fingerprint() }}', {{ plan.batch }}, {{ plan.batch }}, clock_timestamp(), {{ rows_changed }})
+values ('{{ model.name }}', '{{ model_fingerprint() }}', {{ batch }}, {{ batch }}, clock_timestamp(), {{ rows_changed }})
 on conflict (model) do update set
-    definition = excluded.definition, consumed_batch = excluded.consumed_batch,
-    {% if has_changed %} changed_batch = excluded.changed_batch, {% endif %}
-    rebuilt_at = {{ 'excluded.rebuilt_at' if rebuilt_at == 'clock_timestamp()' else 's.rebuilt_at' }}, rows_changed = excluded.rows_changed
-    {%- endcall -%}
+    definition = excluded.definition, consumed_batch = excluded.consumed_batch, rows_changed = excluded.rows_changed,
+    {% if is_rebuilt -%} changed_batch = excluded.changed_batch, rebuilt_at = excluded.rebuilt_at
+    {%- else -%} changed_batch = case when excluded.rows_changed > 0 then excluded.changed_batch else s.changed_batch end {%- endif %}
+    {%- endset -%}
+    {{ return(statement) }}
 {% endmacro %}
 
 

@@ -37,27 +37,63 @@ on conflict do nothing
 {% endmacro %}
 
 
+{#-
+  The cursor and every model's state, asked once and then kept up by those who change it. A number counts how often it was forgotten, so
+  that an answer that was asked for before isn't taken for a newer one.
+-#}
+{% macro maintenance_state() %}
+    {%- set memory = run_memory() -%}
+    {%- set name = 'maintenance state ' ~ memory.get('times_forgotten', 0) -%}
+    {%- if name in memory -%} {{ return(memory[name]) }} {%- endif -%}
+    {%- set found = run_query(
+        "select c.batch, c.snapshot::text as snapshot, c.as_of::text as as_of, s.model, s.definition, s.consumed_batch,
+            (extract(epoch from s.rebuilt_at) * 1000000)::bigint as rebuilt_at
+         from " ~ change_cursor() ~ " c left join " ~ model_state() ~ " s on true") -%}
+    {%- set models = {} -%}
+    {%- for row in found.rows if row['model'] -%}
+        {%- do models.update({row['model']: {
+            'definition': row['definition'], 'consumed': row['consumed_batch'] | int, 'rebuilt_at': row['rebuilt_at'] | int}}) -%}
+    {%- endfor -%}
+    {%- set first = found.rows[0] -%}
+    {#- Where two threads asked, both go on with the same answer. -#}
+    {{ return(memory.setdefault(name, {'batch': first['batch'] | int, 'snapshot': first['snapshot'], 'as_of': first['as_of'], 'models': models})) }}
+{% endmacro %}
+
+
+{% macro forget_maintenance_state() %}
+    {%- set memory = run_memory() -%}
+    {%- do memory.update({'times_forgotten': memory.get('times_forgotten', 0) + 1}) -%}
+{% endmacro %}
+
+
+{#- The model that was just built has consumed this batch. -#}
+{% macro recall_consumed(batch) %}
+    {%- do maintenance_state().models[model.name].update({'consumed': batch}) -%}
+{% endmacro %}
+
+
 {#- {mode: full | partial | none, batch, reason} for the model that is being compiled or built. -#}
 {% macro maintenance_plan() %}
     {%- if not execute or flags.WHICH not in ('run', 'build') or model.resource_type != 'model' -%}
         {{ return({'mode': 'full', 'batch': 0, 'reason': 'nothing is executed'}) }}
     {%- endif -%}
-    {%- set parents = maintained_parents(model) -%}
-    {%- set row = run_query(
-        "select (select batch from " ~ change_cursor() ~ ") as newest, s.consumed_batch, s.definition, to_regclass('" ~ this ~ "') is not null as is_there,
-            exists (select from " ~ model_state() ~ " p where p.model in ('" ~ parents | join("', '") ~ "') and p.rebuilt_at > s.rebuilt_at) as parent_was_rebuilt,
-            coalesce((select min(p.consumed_batch) from " ~ model_state() ~ " p where p.model in ('" ~ parents | join("', '") ~ "')), 9223372036854775807) as parents_consumed
-         from (select 1) one left join " ~ model_state() ~ " s on s.model = '" ~ model.name ~ "'").rows[0] -%}
-    {%- set newest = [row['newest'] | int, row['parents_consumed'] | int] | min -%}
-    {%- set plan = {'batch': newest, 'consumed': row['consumed_batch'] | int} -%}
-    {%- if row['consumed_batch'] is none or not row['is_there'] -%} {%- do plan.update({'mode': 'full', 'reason': 'it does not exist'}) -%}
+    {%- set memory = run_memory() -%}
+    {%- set name = 'plan of ' ~ model.unique_id -%}
+    {%- if name in memory -%} {{ return(memory[name]) }} {%- endif -%}
+    {%- set state = maintenance_state() -%}
+    {%- set own = state.models.get(model.name) -%}
+    {%- set parents = [] -%}
+    {%- for name in maintained_parents(model) if name in state.models -%} {%- do parents.append(state.models[name]) -%} {%- endfor -%}
+    {%- set newest = ([state.batch] + parents | map(attribute='consumed') | list) | min -%}
+    {%- set plan = {'batch': newest, 'consumed': own.consumed if own else none} -%}
+    {%- if not own or not relation_state(this, at_start=true).exists -%} {%- do plan.update({'mode': 'full', 'reason': 'it does not exist'}) -%}
     {%- elif should_full_refresh() -%} {%- do plan.update({'mode': 'full', 'reason': 'full refresh'}) -%}
-    {%- elif row['definition'] != model_fingerprint() -%} {%- do plan.update({'mode': 'full', 'reason': 'its definition changed'}) -%}
-    {%- elif row['parent_was_rebuilt'] -%} {%- do plan.update({'mode': 'full', 'reason': 'a parent was rebuilt'}) -%}
-    {%- elif newest <= row['consumed_batch'] | int -%} {%- do plan.update({'mode': 'none', 'reason': 'nothing changed'}) -%}
+    {%- elif own.definition != model_fingerprint() -%} {%- do plan.update({'mode': 'full', 'reason': 'its definition changed'}) -%}
+    {%- elif parents | selectattr('rebuilt_at', 'gt', own.rebuilt_at) | list -%} {%- do plan.update({'mode': 'full', 'reason': 'a parent was rebuilt'}) -%}
+    {%- elif newest <= own.consumed -%} {%- do plan.update({'mode': 'none', 'reason': 'nothing changed'}) -%}
     {%- else -%} {%- do plan.update({'mode': 'partial', 'reason': 'batches up to ' ~ newest}) -%}
     {%- endif -%}
-    {{ return(plan) }}
+    {{ return(memory.setdefault(name, plan)) }}
 {% endmacro %}
 
 
@@ -87,7 +123,7 @@ on conflict do nothing
 {% macro changed_keys(columns) %}
     {%- set kinds = config.get('change_kinds', default=[]) -%}
     (select distinct {{ columns | join(', ') }} from {{ change_queue() }}
-     where batch > (select consumed_batch from {{ model_state() }} where model = '{{ model.name }}')
+     where batch > {{ maintenance_plan().consumed or 0 }}
        {%- if kinds %} and kind in ('{{ kinds | join("', '") }}') {%- endif %}
        {%- for column in columns %} and {{ column }} is not null {%- endfor %})
 {%- endmacro %}
@@ -95,7 +131,7 @@ on conflict do nothing
 
 {#- For a source's SQL: rows that the last capture could not see. Exactly those: neither late commits nor doubles. -#}
 {% macro not_yet_seen(xid_column) %}
-    {%- set snapshot = mv_single_value("select snapshot::text from " ~ change_cursor()) if execute and flags.WHICH in ('run', 'build') else none -%}
+    {%- set snapshot = maintenance_state().snapshot if execute and flags.WHICH in ('run', 'build') else none -%}
     {%- if snapshot -%}
     ({{ xid_column }} >= pg_snapshot_xmin('{{ snapshot }}'::pg_snapshot) and not pg_visible_in_snapshot({{ xid_column }}, '{{ snapshot }}'::pg_snapshot))
     {%- else -%} false {%- endif -%}
@@ -108,6 +144,6 @@ on conflict do nothing
 -#}
 {% macro as_of() %}
     {%- if execute and flags.WHICH in ('run', 'build') and model.config is defined and model.config.materialized == 'maintained_table' -%}
-        (timestamptz '{{ mv_single_value("select as_of::text from " ~ change_cursor()) }}')
+        (timestamptz '{{ maintenance_state().as_of }}')
     {%- else -%} (select as_of from {{ change_cursor() }}) {%- endif -%}
 {% endmacro %}

@@ -5,54 +5,46 @@
     {%- set fingerprint = local_md5(sql ~ '\n' ~ tojson(settings.indexes)) -%}
     {%- set docs_fingerprint = local_md5(model.description ~ tojson(model.columns)) -%}
 
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
-
     {%- set state = mv_state(target) -%}
     {%- set version = mv_single_value(settings.source_version) if settings.source_version else none -%}
     {%- set action = mv_choose_action(state, settings, fingerprint, version) -%}
+    {%- set memory = {'definition': fingerprint, 'docs': docs_fingerprint, 'version': version, 'action': action.name} -%}
     {{ log(target ~ ': ' ~ action.name ~ ' (' ~ action.reason ~ ')') }}
 
     {%- if action.name == 'skip' -%}
-        {%- call statement('main') -%} select 1 as unchanged {%- endcall -%}
-    {%- elif action.name == 'refresh' -%}
-        {%- call statement('main') -%} refresh materialized view concurrently {{ target }} {%- endcall -%}
-        {%- do mv_audit(target, settings.audits) -%}
-    {%- else -%}
-        {%- set candidate = mv_build_candidate(target, sql, settings) -%}
-        {%- do mv_check_contract(candidate, model) -%}
-        {%- do mv_audit(candidate, settings.audits) -%}
-        {%- do mv_describe(candidate, model) -%}
-        {%- do copy_grants(target, candidate) -%}
-        {%- do apply_grants(candidate, config.get('grants'), should_revoke=false) -%}
-        {%- do write_candidate_to_disk() -%}
-        {%- if action.name == 'swap' and action.can_refresh_instead -%}
-            {%- set swapped = try_to_swap(candidate, target, settings.lock_timeout_ms, settings.refresh_instead_after_seconds) -%}
-            {%- if not swapped -%}
-                {#- Somebody's transaction holds the view. A concurrent refresh needs no exclusive lock. -#}
-                {%- do drop_candidate(candidate) -%}
-                {%- call statement('refresh_instead') -%} refresh materialized view concurrently {{ target }} {%- endcall -%}
-            {%- endif -%}
-        {%- elif not try_to_swap(candidate, target, settings.lock_timeout_ms, settings.give_up_after_seconds) -%}
-            {%- do drop_candidate(candidate) -%}
+        {%- if state.docs != docs_fingerprint -%}
+            {%- do run_batch([comments_sql(target, 'materialized view'), mv_remember_sql(target, memory), 'select 1'], 'main') -%}
             {%- do adapter.commit() -%}
-            {{ exceptions.raise_compiler_error(
-                target ~ ' could not be replaced within ' ~ settings.give_up_after_seconds ~ ' s, because a transaction keeps reading it. '
-                ~ 'The old view still serves; the next build tries again. pg_stat_activity shows who holds it.') }}
+        {%- else -%}
+            {%- do report_unchanged() -%}
         {%- endif -%}
+        {{ return({'relations': [target]}) }}
     {%- endif -%}
 
-    {%- if action.name != 'skip' -%}
-        {%- do mv_remember(target, {'definition': fingerprint, 'docs': docs_fingerprint, 'version': version, 'action': action.name}) -%}
-    {%- endif -%}
-    {%- if action.name in ('skip', 'refresh') and state.docs != docs_fingerprint -%}
-        {%- do mv_describe(target, model) -%}
-        {%- do mv_remember(target, {'definition': fingerprint, 'docs': docs_fingerprint, 'version': version if action.name == 'refresh' else state.version, 'action': action.name}) -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {%- if action.name == 'refresh' -%}
+        {%- do mv_refresh(target, settings, memory, state.docs != docs_fingerprint) -%}
+    {%- else -%}
+        {%- set candidate = mv_build_candidate(target, sql, settings, memory) -%}
+        {%- set patience = settings.refresh_instead_after_seconds if action.can_refresh_instead else settings.give_up_after_seconds -%}
+        {%- if not try_to_swap(candidate, target, settings.lock_timeout_ms, patience) -%}
+            {%- do run_batch([drop_candidate_sql(candidate), 'select 1']) -%}
+            {%- if action.can_refresh_instead -%}
+                {#- Somebody's transaction holds the view. A concurrent refresh needs no exclusive lock. -#}
+                {%- do mv_refresh(target, settings, memory, state.docs != docs_fingerprint) -%}
+            {%- else -%}
+                {%- do adapter.commit() -%}
+                {{ exceptions.raise_compiler_error(
+                    target ~ ' could not be replaced within ' ~ settings.give_up_after_seconds ~ ' s, because a transaction keeps reading it. '
+                    ~ 'The old view still serves; the next build tries again. pg_stat_activity shows who holds it.') }}
+            {%- endif -%}
+        {%- endif -%}
     {%- endif -%}
 
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}
-    {%- if action.name not in ('skip', 'refresh') -%} {%- do drop_retired_relations() -%} {%- endif -%}
+    {%- do drop_retired_relations() -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [target]}) }}
 {%- endmaterialization %}
@@ -79,37 +71,11 @@
 {% endmacro %}
 
 
-{#- What stands now: kind, size, dead rows, and what the last build remembered in the comment of the first unique index. -#}
+{#- `relation_state`, with what the last build remembered in the comment of the first unique index. -#}
 {% macro mv_state(target) %}
-    {%- set found = run_query(
-        "select c.relkind::text as kind, greatest(c.reltuples, 0)::bigint as row_count, c.relispopulated as is_populated,
-            coalesce(s.n_dead_tup, 0) as dead_rows,
-            (select obj_description(i.indexrelid, 'pg_class') from pg_index i
-              where i.indrelid = c.oid and i.indisunique and obj_description(i.indexrelid, 'pg_class') like '{%' order by i.indexrelid limit 1) as memory,
-            exists (
-              select from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-              join pg_class p on d.refclassid = 'pg_class'::regclass and p.oid = d.refobjid
-              where r.ev_class = c.oid and p.relname like '%\\_\\_retired\\_%') as reads_retired_relation,
-            exists (
-              select from pg_depend d join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-              where d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and r.ev_class <> c.oid) as has_dependents
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_stat_all_tables s on s.relid = c.oid
-        where n.nspname = '" ~ target.schema ~ "' and c.relname = '" ~ target.identifier ~ "' and c.relkind in ('r', 'v', 'm', 'p')") -%}
-    {%- if found.rows | length == 0 -%} {{ return({'exists': false}) }} {%- endif -%}
-    {%- set row = found.rows[0] -%}
-    {%- set memory = fromjson(row['memory'], default={}) if row['memory'] else {} -%}
-    {{ return({
-        'exists': true,
-        'is_materialized_view': row['kind'] == 'm',
-        'is_populated': row['is_populated'],
-        'rows': row['row_count'] | int,
-        'dead_rows': row['dead_rows'] | int,
-        'reads_retired_relation': row['reads_retired_relation'],
-        'has_dependents': row['has_dependents'],
-        'definition': memory.get('definition'),
-        'docs': memory.get('docs'),
-        'version': memory.get('version'),
-    }) }}
+    {%- set found = relation_state(target) -%}
+    {%- set memory = fromjson(found.memory, default={}) if found.get('memory') and found.kind == 'm' else {} -%}
+    {{ return(dict(found, is_materialized_view=found.get('kind') == 'm', definition=memory.get('definition'), docs=memory.get('docs'), version=memory.get('version'))) }}
 {% endmacro %}
 
 
@@ -136,72 +102,104 @@
 {% endmacro %}
 
 
-{% macro mv_build_candidate(target, sql, settings) %}
+{#- Rows, indexes, statistics, audits, comments, grants: two round trips. -#}
+{% macro mv_build_candidate(target, sql, settings, memory) %}
     {%- set candidate = target.incorporate(path={'identifier': target.identifier ~ '__candidate'}) -%}
-    {%- do drop_candidate(candidate) -%}
-    {%- do use_all_cores() -%}
-    {%- call statement('main') -%} create materialized view {{ candidate }} as {{ sql }} {%- endcall -%}
-    {%- do build_indexes(candidate, settings.indexes) -%}
-    {%- do analyze_candidate(candidate) -%}
+    {%- call statement('main') -%}
+{{ drop_candidate_sql(candidate) }};
+{{ all_cores_sql() }};
+create materialized view {{ candidate }} as {{ sql }}
+    {%- endcall -%}
+    {%- do mv_audit(candidate, settings.audits, [
+        mv_contract_sql(candidate, model),
+        indexes_sql(candidate, settings.indexes),
+        analyze_sql(candidate),
+        mv_spare_autovacuum_sql(candidate, settings),
+        comments_sql(candidate, 'materialized view'),
+        copy_grants_sql(target, candidate),
+        mv_remember_sql(candidate, memory),
+    ]) -%}
+    {%- do apply_grants(candidate, config.get('grants'), should_revoke=false) -%}
     {{ return(candidate) }}
 {% endmacro %}
 
 
-{#- Keeps the state beside the view itself, in the comment of its first unique index: it is swapped, dumped and dropped with it. -#}
-{% macro mv_remember(target, memory) %}
-    {%- set index = mv_single_value(
-        "select format('%I.%I', n.nspname, c.relname) from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
-         where i.indrelid = '" ~ target ~ "'::regclass and i.indisunique order by i.indexrelid limit 1") -%}
-    {%- do run_query('comment on index ' ~ index ~ " is '" ~ (tojson(memory) | replace("'", "''")) ~ "'") -%}
+{% macro mv_refresh(target, settings, memory, describe) %}
+    {%- call statement('main') -%} refresh materialized view concurrently {{ target }} {%- endcall -%}
+    {%- do mv_audit(target, settings.audits, [comments_sql(target, 'materialized view') if describe, mv_remember_sql(target, memory)]) -%}
 {% endmacro %}
 
 
-{#- dbt's own comments, on a candidate that no reader knows yet. -#}
-{% macro mv_describe(relation, model) %}
-    {%- set statements = ['comment on materialized view ' ~ relation ~ " is '" ~ (model.description | replace("'", "''")) ~ "'"] -%}
-    {%- for column in model.columns.values() if column.description -%}
-        {%- do statements.append('comment on column ' ~ relation ~ '.' ~ adapter.quote(column.name) ~ " is '" ~ (column.description | replace("'", "''")) ~ "'") -%}
-    {%- endfor -%}
-    {%- do run_query(statements | join(';\n')) -%}
+{#-
+  A view that is always built aside has no dead rows to vacuum, and autovacuum's lock, which it gives up for nobody that waits less
+  than a second, would keep the next swap waiting.
+-#}
+{% macro mv_spare_autovacuum_sql(candidate, settings) %}
+    {%- set statement -%}
+do $autovacuum$ begin
+    if (select reltuples from pg_class where oid = '{{ candidate }}'::regclass) > {{ settings.concurrently_up_to_rows }} then
+        alter materialized view {{ candidate }} set (autovacuum_enabled = false);
+    end if;
+end $autovacuum$
+    {%- endset -%}
+    {{ return(statement) }}
+{% endmacro %}
+
+
+{#- Keeps the state beside the view itself, in the comment of its first unique index: it is swapped, dumped and dropped with it. -#}
+{% macro mv_remember_sql(relation, memory) %}
+    {%- set statement -%}
+do $remember$ begin
+    execute (
+        select format('comment on index %I.%I is %L', n.nspname, c.relname, '{{ tojson(memory) | replace("'", "''") }}')
+        from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+        where i.indrelid = '{{ relation }}'::regclass and i.indisunique order by i.indexrelid limit 1);
+end $remember$
+    {%- endset -%}
+    {{ return(statement) }}
 {% endmacro %}
 
 
 {#- Columns, their order and their types must be what the contract says; Postgres itself takes no constraint on a materialised view. -#}
-{% macro mv_check_contract(relation, model) %}
-    {%- if not model.config.contract or not model.config.contract.enforced -%} {{ return(none) }} {%- endif -%}
+{% macro mv_contract_sql(relation, model) %}
+    {%- if not model.config.contract or not model.config.contract.enforced -%} {{ return('') }} {%- endif -%}
     {%- set expected = [] -%}
     {%- for column in model.columns.values() -%}
         {%- do expected.append("(" ~ loop.index ~ ", '" ~ column.name ~ "', '" ~ column.data_type ~ "')") -%}
     {%- endfor -%}
-    {%- set differences = run_query(
-        "with expected (position, name, type) as (values " ~ expected | join(', ') ~ "),
-         actual as (
-            select row_number() over (order by attnum) as position, attname::text as name, atttypid as type from pg_attribute
-            where attrelid = '" ~ relation ~ "'::regclass and attnum > 0 and not attisdropped)
-         select format('%s: contract %s, model %s', coalesce(e.name, a.name),
-            coalesce(e.type || ' at ' || e.position, 'does not have it'), coalesce(format_type(a.type, null) || ' at ' || a.position, 'does not have it'))
-         from expected e full join actual a on a.name = e.name
-         where e.name is null or a.name is null or a.position <> e.position or to_regtype(e.type) is distinct from a.type::regtype order by 1") -%}
-    {%- if differences.rows | length > 0 -%}
-        {{ exceptions.raise_compiler_error(relation ~ ' breaks its contract; what was served before still is. ' ~ (differences.columns[0].values() | join('; '))) }}
-    {%- endif -%}
+    {%- set statement -%}
+do $contract$
+declare
+    differences text;
+begin
+    with expected (position, name, type) as (values {{ expected | join(', ') }}),
+    actual as (
+        select row_number() over (order by attnum) as position, attname::text as name, atttypid as type from pg_attribute
+        where attrelid = '{{ relation }}'::regclass and attnum > 0 and not attisdropped)
+    select string_agg(format('%s: contract %s, model %s', coalesce(e.name, a.name),
+        coalesce(e.type || ' at ' || e.position, 'does not have it'),
+        coalesce(format_type(a.type, null) || ' at ' || a.position, 'does not have it')), '; ' order by coalesce(e.name, a.name))
+    into differences
+    from expected e full join actual a on a.name = e.name
+    where e.name is null or a.name is null or a.position <> e.position or to_regtype(e.type) is distinct from a.type::regtype;
+    if differences is not null then
+        raise exception '% breaks its contract; what was served before still is. %', '{{ relation }}', differences;
+    end if;
+end $contract$
+    {%- endset -%}
+    {{ return(statement) }}
 {% endmacro %}
 
 
-{#- Each audit is a query that names wrong rows of {relation}. Any row stops the build before readers could see it. -#}
-{% macro mv_audit(relation, audits) %}
+{#- Each audit is a query that names wrong rows of {relation}. Any row stops the build before readers could see it. `before` runs first. -#}
+{% macro mv_audit(relation, audits, before=[]) %}
+    {%- set queries = [] -%}
     {%- for audit in audits -%}
-        {%- set wrong = run_query('select * from (' ~ (audit.sql | replace('{relation}', relation | string)) ~ ') wrong limit 3') -%}
-        {%- if wrong.rows | length > 0 -%}
-            {%- set rows = [] -%}
-            {%- for row in wrong.rows -%} {%- do rows.append(row.values() | join(', ')) -%} {%- endfor -%}
-            {{ exceptions.raise_compiler_error('Audit "' ~ audit.name ~ '" of ' ~ relation ~ ' failed; what was served before still is. First rows: ' ~ (rows | join(' | '))) }}
-        {%- endif -%}
+        {%- do queries.append("select '" ~ (audit.name | replace("'", "''")) ~ "' as audit, string_agg(wrong::text, ' | ') as rows from (select * from ("
+            ~ (audit.sql | replace('{relation}', relation | string)) ~ ') found limit 3) wrong having count(*) > 0') -%}
     {%- endfor -%}
-{% endmacro %}
-
-
-{% macro mv_single_value(query) %}
-    {%- set result = run_query(query) -%}
-    {{ return(result.rows[0][0] if result.rows | length > 0 else none) }}
+    {%- set wrong = run_batch(before + [queries | join(' union all ') if queries else 'select 1 where false']) -%}
+    {%- if wrong.rows | length > 0 -%}
+        {{ exceptions.raise_compiler_error('Audit "' ~ wrong.rows[0]['audit'] ~ '" of ' ~ relation ~ ' failed; what was served before still is. First rows: ' ~ wrong.rows[0]['rows']) }}
+    {%- endif -%}
 {% endmacro %}

@@ -1,16 +1,20 @@
-{#- Build aside, then rename in one short transaction: shared by the materialisations of this folder. -#}
+{#- Build aside, then rename in one short transaction: shared by the materialisations of this folder. Macros `…_sql` return SQL for a batch. -#}
 
 {#-
-  Puts `candidate` into the place of `target` (which may be absent, or of another kind) inside the current transaction.
-  True when done; false when the lock was not to be had within `give_up_after_seconds`.
+  Puts `candidate` into the place of `target` (which may be absent, or of another kind): commits what was done so far, runs the
+  statements of `before` in the transaction of the swap, and leaves that open. True when done; false when the lock was not to be had
+  within `give_up_after_seconds`.
+
+  The commit before: where `wal_level` is minimal, the commit of a new relation waits for the disk, and in the swap's transaction
+  readers would wait with it. Until the swap nobody reads the candidate; what an interrupted build leaves, the next one drops.
 
   The lock is asked for again and again, each time for `lock_timeout_ms` only: a waiting exclusive lock makes every later reader
   queue behind it, so it must never wait long. Nothing is held between two attempts, because each is a subtransaction.
   A target that other views still read is not dropped: it is renamed to <name>__retired_<n>, goes on serving them, and goes
   as soon as nothing reads it any more.
 -#}
-{% macro try_to_swap(candidate, target, lock_timeout_ms, give_up_after_seconds) %}
-    {%- call statement('swap') -%}
+{% macro try_to_swap(candidate, target, lock_timeout_ms, give_up_after_seconds, before=[]) %}
+    {%- set swap -%}
 do $swap$
 declare
     give_up_at constant timestamptz := clock_timestamp() + make_interval(secs => {{ give_up_after_seconds }});
@@ -62,54 +66,88 @@ begin
         pause := least(pause * 1.5, 1.0);
     end loop;
     perform set_config('lock_timeout', '0', true);
-end $swap$;
-    {%- endcall -%}
-    {{ return(mv_single_value("select current_setting('candidate.swapped', true)") == 'true') }}
+end $swap$
+    {%- endset -%}
+    {%- do adapter.commit() -%}
+    {#- By name: after a commit that it didn't see as such, the driver begins no transaction by itself. -#}
+    {%- set result = run_batch(['begin'] + before + [
+        swap,
+        "select current_setting('candidate.swapped', true) = 'true' as is_swapped,
+            exists (select from pg_class where relname ~ '__retired_[0-9]+$' and relkind in ('r', 'v', 'm')) as has_retired",
+    ], 'swap').rows[0] -%}
+    {%- if result['has_retired'] -%} {%- do run_memory().update({'has_retired': true}) -%} {%- endif -%}
+    {{ return(result['is_swapped']) }}
 {% endmacro %}
 
 
-{#- Creates dbt's index dictionaries ({columns, unique, type}, and `include`) under names that the swap makes final. -#}
-{% macro build_indexes(candidate, indexes) %}
+{#- dbt's index dictionaries ({columns, unique, type}, and `include`) under names that the swap makes final. -#}
+{% macro indexes_sql(candidate, indexes) %}
     {%- set base = candidate.identifier | replace('__candidate', '') -%}
+    {%- set statements = [] -%}
     {%- for index in indexes -%}
         {%- set name = (base ~ '_by_' ~ (index.columns | join('_') | replace('"', '')))[:50] ~ '__candidate' -%}
-        {%- do run_query(
+        {%- do statements.append(
             'create ' ~ ('unique ' if index.unique else '') ~ 'index ' ~ adapter.quote(name) ~ ' on ' ~ candidate
             ~ (' using ' ~ index.type if index.type else '') ~ ' (' ~ index.columns | join(', ') ~ ')'
             ~ (' include (' ~ index.include | join(', ') ~ ')' if index.include else '')) -%}
     {%- endfor -%}
+    {{ return(statements | join(';\n')) }}
 {% endmacro %}
 
 
 {#- Statistics of everything but documents, of which no query's plan depends and which take longest. -#}
-{% macro analyze_candidate(candidate) %}
-    {%- set columns = mv_single_value(
-        "select string_agg(quote_ident(attname), ', ') from pg_attribute where attrelid = '" ~ candidate ~ "'::regclass and attnum > 0
-         and not attisdropped and atttypid not in ('json'::regtype, 'jsonb'::regtype, 'bytea'::regtype)") -%}
-    {%- do run_query('analyze ' ~ candidate ~ (' (' ~ columns ~ ')' if columns else '')) -%}
+{% macro analyze_sql(candidate) %}
+    {%- set statement -%}
+do $analyze$ begin
+    execute 'analyze {{ candidate }}' || coalesce((
+        select ' (' || string_agg(quote_ident(attname), ', ') || ')' from pg_attribute
+        where attrelid = '{{ candidate }}'::regclass and attnum > 0 and not attisdropped
+          and atttypid not in ('json'::regtype, 'jsonb'::regtype, 'bytea'::regtype)), '');
+end $analyze$
+    {%- endset -%}
+    {{ return(statement) }}
 {% endmacro %}
 
 
 {#- Until the end of the transaction: a rebuild may take as many processes as the server allows, one more than a reader's query. -#}
-{% macro use_all_cores() %}
-    {%- do run_query("select set_config('max_parallel_workers_per_gather', current_setting('max_parallel_workers'), true)") -%}
+{% macro all_cores_sql() %}
+    {{ return("select set_config('max_parallel_workers_per_gather', current_setting('max_parallel_workers'), true)") }}
 {% endmacro %}
 
 
-{#-
-  Commits before the swap: where `wal_level` is minimal, the commit of a new relation waits for the disk, and in the swap's transaction
-  readers would wait with it. Until the swap nobody reads the candidate; what an interrupted build leaves, the next one drops.
--#}
-{% macro write_candidate_to_disk() %}
-    {%- do adapter.commit() -%}
-    {#- By name: after a commit that it didn't see as such, the driver begins no transaction by itself. -#}
-    {%- call statement('begin_swap') -%} begin {%- endcall -%}
+{#- dbt's comments, on a candidate that no reader knows yet. -#}
+{% macro comments_sql(relation, kind) %}
+    {%- set statements = [] -%}
+    {%- if config.persist_relation_docs() and model.description -%}
+        {%- do statements.append('comment on ' ~ kind ~ ' ' ~ relation ~ " is '" ~ (model.description | replace("'", "''")) ~ "'") -%}
+    {%- endif -%}
+    {%- set described = [] -%}
+    {%- for column in model.columns.values() if config.persist_column_docs() and column.description -%}
+        {%- do described.append("('" ~ (column.name if column.quote else column.name | lower) ~ "', '" ~ (column.description | replace("'", "''")) ~ "')") -%}
+    {%- endfor -%}
+    {%- if described -%}
+        {%- set comments -%}
+do $comments$
+declare
+    described record;
+begin
+    for described in
+        select attname, comment from (values {{ described | join(', ') }}) as v (name, comment)
+        join pg_attribute on attrelid = '{{ relation }}'::regclass and attname = name and attnum > 0 and not attisdropped
+    loop
+        execute format('comment on column {{ relation }}.%I is %L', described.attname, described.comment);
+    end loop;
+end $comments$
+        {%- endset -%}
+        {%- do statements.append(comments) -%}
+    {%- endif -%}
+    {{ return(statements | join(';\n')) }}
 {% endmacro %}
 
 
 {#- Gives `candidate` every privilege that was granted on `target`. -#}
-{% macro copy_grants(target, candidate) %}
-    {%- call statement('copy_grants') -%}
+{% macro copy_grants_sql(target, candidate) %}
+    {%- set statement -%}
 do $grants$
 declare
     privilege record;
@@ -123,14 +161,15 @@ begin
             case when privilege.is_public then 'public' else quote_ident(privilege.grantee) end,
             case when privilege.is_grantable then ' with grant option' else '' end);
     end loop;
-end $grants$;
-    {%- endcall -%}
+end $grants$
+    {%- endset -%}
+    {{ return(statement) }}
 {% endmacro %}
 
 
 {#- Removes what an interrupted build may have left; nobody reads a candidate, so this never waits for a reader. -#}
-{% macro drop_candidate(candidate) %}
-    {%- call statement('drop_candidate') -%}
+{% macro drop_candidate_sql(candidate) %}
+    {%- set statement -%}
 do $drop$
 declare
     kind text;
@@ -140,14 +179,17 @@ begin
     if kind is not null then
         execute format('drop %s {{ candidate }}', kind);
     end if;
-end $drop$;
-    {%- endcall -%}
+end $drop$
+    {%- endset -%}
+    {{ return(statement) }}
 {% endmacro %}
 
 
 {#- Drops the retired relations that nothing reads any more; the others stay for a later build. Commits. -#}
 {% macro drop_retired_relations() %}
+    {%- if not run_memory().get('has_retired') -%} {{ return('') }} {%- endif -%}
     {%- call statement('drop_retired') -%}
+begin;
 do $retired$
 declare
     relation record;
@@ -165,7 +207,7 @@ begin
         end;
     end loop;
     perform set_config('lock_timeout', '0', true);
-end $retired$;
+end $retired$
     {%- endcall -%}
     {%- do adapter.commit() -%}
 {% endmacro %}
