@@ -42,11 +42,11 @@ def estimate(history: History, today: NDArray[np.int32]) -> Estimates:
     """
     kg = history.e1rm_kg
     usable = (kg >= LOWEST_PLAUSIBLE_KG) & (kg <= HIGHEST_PLAUSIBLE_KG)
-    logs = np.log(np.where(usable, kg, np.float32(1)))
-    weight = np.where(usable, _SESSION_WEIGHT[: kg.shape[1]], np.float32(0))
-    newest = np.full(len(kg), -(2**30), dtype=np.int32)
-    for place in range(kg.shape[1]):
-        newest = np.maximum(newest, np.where(usable[:, place], history.session_on[:, place], np.int32(-(2**30))))
+    logs = np.log(np.fmin(np.fmax(kg, np.float32(LOWEST_PLAUSIBLE_KG)), np.float32(HIGHEST_PLAUSIBLE_KG)))
+    weight = usable * _SESSION_WEIGHT[: kg.shape[1]]
+    newest = history.session_on[:, 0].copy()
+    others = np.flatnonzero(~usable[:, 0])
+    newest[others] = np.where(usable[others], history.session_on[others], np.int32(-(2**30))).max(axis=1, initial=-(2**30))
     total = np.einsum("ij->i", weight)
     safe = np.maximum(total, np.float32(1e-9))
     mean = np.einsum("ij,ij->i", weight, logs) / safe

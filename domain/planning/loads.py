@@ -196,7 +196,7 @@ class Log:
     strength: NDArray[np.float32]
     """(users,) how strong somebody is in what they log, as a multiple of a beginner of their body weight; NaN where unknown."""
     figures: NDArray[np.float32]
-    """(history rows, columns) in the order of the constants below."""
+    """(columns in the order of the constants below, history rows)"""
 
     E1RM, DOUBT, RATIO, LOAD, TOP, FEWEST, SETS, RPE, AGE, LOAD_BEFORE, FEWEST_BEFORE, STALLED, RETURNING, BEFORE_BREAK, GAP = range(15)
     PRESCRIBED, PRESCRIBED_SETS = range(15, 17)
@@ -228,8 +228,10 @@ class Log:
         row_of[:, -1] = 0
         ratio = table.family_ratio.take(listed)
         sure = np.flatnonzero((ratio > 0) & ~np.isnan(estimates.e1rm_kg))
-        sure = sure[::-1]  # the surest is written last, and of equally sure ones the first
-        sure = sure[np.argsort(-estimates.uncertainty[sure], kind="stable")]
+        # The surest is written last, and of equally sure ones the first. Bits of positive floats sort as the floats do.
+        sure = sure[::-1]
+        doubt = estimates.uncertainty.take(sure).view(np.int32).astype(np.int64)
+        sure = sure.take(np.sort(-doubt << 32 | np.arange(len(sure))) & 0xFFFFFFFF)
         surest = np.zeros((users, table.families + 1), dtype=small)
         surest.ravel()[owner[sure] * (table.families + 1) + table.family[listed[sure]]] = number[sure]
         at_sex = ((people.sex + np.intp(1)) * table.cold_start.shape[1]).take(owner) + listed
@@ -240,7 +242,7 @@ class Log:
         total = np.bincount(owner[rated], weights=multiple, minlength=users)
         strength = np.where(count > 0, np.exp(total / np.maximum(count, 1)), np.nan).astype(np.float32)
         returning, before_break, gap = _returning(history, reference[owner], age[owner])
-        figures = np.empty((len(history), 17), dtype=np.float32)
+        figures = np.empty((17, len(history)), dtype=np.float32)
         columns: list[NDArray] = [
             estimates.e1rm_kg,
             estimates.uncertainty,
@@ -261,7 +263,7 @@ class Log:
             history.prescribed_sets,
         ]
         for place, values in enumerate(columns):
-            figures[:, place] = values
+            figures[place] = values
         return cls(begin, row_of, surest, strength, figures)
 
 
@@ -274,10 +276,16 @@ def _returning(
     """
     on, count = history.session_on, len(history)
     days, since, load = np.zeros(count, np.int32), np.zeros(count, np.int32), np.zeros(count, np.float32)
-    for place in reversed(range(on.shape[1] - 1)):  # the newest return counts, so it is written last
-        apart, ago = on[:, place] - on[:, place + 1], reference - on[:, place]
-        found = np.flatnonzero((apart > layoff.FREE_WEEKS * 7) & (ago < RETURN_DAYS) & (on[:, place + 1] > NO_DATE))
-        days[found], since[found], load[found] = apart[found], ago[found], history.top_load_kg[found, place + 1]
+    flat, width = on.ravel(), on.shape[1]
+    breaks = np.flatnonzero((flat[:-1] - flat[1:] > layoff.FREE_WEEKS * 7) & (flat[1:] > NO_DATE)) if count else np.zeros(0, np.intp)
+    row, place = breaks // width, breaks % width
+    found = np.flatnonzero((place < width - 1) & (reference.take(row) - flat.take(breaks) < RETURN_DAYS))
+    row, place = row[found][::-1], place[found][::-1]  # the newest return counts, so it is written last
+    days[row], since[row], load[row] = (
+        on[row, place] - on[row, place + 1],
+        reference[row] - on[row, place],
+        history.top_load_kg[row, place + 1],
+    )
     due, weeks = np.zeros(count, np.float32), (days / 7).astype(np.float32)
     back = np.flatnonzero(days)
     first = layoff.load_factor(weeks[back], age[back])
@@ -313,19 +321,21 @@ def first_load(slots: Slots, people: People, log: Log, grid: Grid, lists: LoadLi
     dose = table.dose.take(slots.row)
     history = log.find(log.row_of, slots.user, slots.row)
     load, before_break, factor, reason, numbers = _loaded(slots, history, people, log, grid, lists, table)
-    guess = np.isin(reason, _GUESSES)
+    guess = _IS_GUESS.take(reason)
 
     plain = np.flatnonzero(dose != LOADED)
-    load[plain], before_break[plain], guess[plain] = np.nan, np.nan, False
+    load[plain], before_break[plain], guess[plain] = np.nan, np.nan, 0
     reason[plain] = pick(dose[plain] == BY_BODYWEIGHT, np.full(len(plain), _R["load.bodyweight"]), _R["load.by_feel"])
     logged = history[plain]
-    best = log.figures[logged, Log.TOP] * (logged >= 0) if len(log.figures) else np.zeros(len(plain), dtype=np.float32)
+    best = log.figures[Log.TOP].take(logged) * (logged >= 0) if log.figures.size else np.zeros(len(plain), dtype=np.float32)
     for place, values in enumerate((slots.rep_min[plain], slots.rep_max[plain], slots.reserve[plain], best)):
         numbers[plain, place] = values
-    return FirstLoads(load, before_break, factor, reason, numbers, guess.astype(np.int8))
+    return FirstLoads(load, before_break, factor, reason, numbers, guess)
 
 
-_GUESSES: Final = np.array([_R[f"load.{word}"] for word in ("cold_start", "from_related", "lightest", "from_strength")])
+_IS_GUESS: Final = np.zeros(128, dtype=np.int8)
+for _word in ("cold_start", "from_related", "lightest", "from_strength"):
+    _IS_GUESS[_R[f"load.{_word}"]] = 1
 
 
 def body_kg(people: "People") -> NDArray[np.float32]:
@@ -357,19 +367,19 @@ def _loaded(
     reason = pick(stronger, np.full(len(base), _R["load.from_strength"]), _R["load.cold_start"]).take(user)
 
     direct = np.flatnonzero(history >= 0)
-    figures = log.figures.take(history[direct], axis=0)
-    sure = np.flatnonzero(~np.isnan(figures[:, Log.E1RM]))
+    figures = log.figures.take(history[direct], axis=1)
+    sure = np.flatnonzero(~np.isnan(figures[Log.E1RM]))
     at = direct[sure]
-    maximum[at], doubt[at], reason[at] = figures[sure, Log.E1RM], figures[sure, Log.DOUBT], _R["load.from_e1rm"]
+    maximum[at], doubt[at], reason[at] = figures[Log.E1RM, sure], figures[Log.DOUBT, sure], _R["load.from_e1rm"]
     family_ratio = table.family_ratio.take(row)
     open_ = np.flatnonzero((reason != _R["load.from_e1rm"]) & (family_ratio > 0))
     related = log.find(log.surest, user[open_], table.family.take(row[open_]))
     has_related = np.flatnonzero(related >= 0)
     at, related = open_[has_related], related[has_related]
     if len(at):
-        other = log.figures.take(related, axis=0)
-        maximum[at] = other[:, Log.E1RM] * (family_ratio[at] / other[:, Log.RATIO]) * np.float32(RELATED_SHARE)
-        doubt[at] = np.sqrt(other[:, Log.DOUBT] ** 2 + np.float32(RELATED_UNCERTAINTY**2))
+        other = log.figures.take(related, axis=1)
+        maximum[at] = other[Log.E1RM] * (family_ratio[at] / other[Log.RATIO]) * np.float32(RELATED_SHARE)
+        doubt[at] = np.sqrt(other[Log.DOUBT] ** 2 + np.float32(RELATED_UNCERTAINTY**2))
         reason[at] = _R["load.from_related"]
 
     middle = (slots.rep_min + slots.rep_max) // 2
@@ -391,7 +401,7 @@ def _loaded(
         factor[away] = layoff.load_factor(weeks, people.age[user[away]])
         _come_back(away, "load.layoff", weeks, factor, grid, lists, slots, load, wanted, reason, numbers)
     trained_since = np.zeros(count, dtype=bool)
-    trained_since[direct] = figures[:, Log.AGE] <= people.days_eased.take(user[direct])
+    trained_since[direct] = figures[Log.AGE] <= people.days_eased.take(user[direct])
     eased = np.flatnonzero((slots.weeks_back >= 0) & ~trained_since)
     if len(eased):
         share = limits.load_factor(slots.weeks_back[eased])
@@ -441,27 +451,28 @@ def _progress(
     `direct`: slots with a log of their exercise, `figures` its row each.
     """
     rep_min, rep_max, sets = slots.rep_min[direct], slots.rep_max[direct], np.maximum(slots.sets[direct], 1)
-    top, last = figures[:, Log.TOP], figures[:, Log.LOAD]
+    top, last = figures[Log.TOP], figures[Log.LOAD]
     sane = (last > 0) & (last <= HIGHEST_PLAUSIBLE_KG)
-    near = (top >= rep_min - 3) & (top <= rep_max + 3) & (figures[:, Log.SETS] >= np.minimum(2, sets))
-    fresh = sane & (figures[:, Log.AGE] <= FRESH_DAYS)
+    near = (top >= rep_min - 3) & (top <= rep_max + 3) & (figures[Log.SETS] >= np.minimum(2, sets))
+    fresh = sane & (figures[Log.AGE] <= FRESH_DAYS)
     usable = fresh & near
-    share = prescribed.lifted_share(last, figures[:, Log.PRESCRIBED])
+    share = prescribed.lifted_share(last, figures[Log.PRESCRIBED])
     _stay_below(direct, figures, fresh & ~near & prescribed.is_less(share), grid, lists, load, wanted, reason, numbers)
-    at, share, figures = direct[usable], share[usable], figures[usable]
+    chosen = np.flatnonzero(usable)
+    at, share, figures = direct[chosen], share[chosen], figures.take(chosen, axis=1)
     if not len(at):
         return
-    rep_min, rep_max, sets = rep_min[usable], rep_max[usable], sets[usable]
-    last, fewest = figures[:, Log.LOAD], figures[:, Log.FEWEST]
+    rep_min, rep_max, sets = rep_min[chosen], rep_max[chosen], sets[chosen]
+    last, fewest = figures[Log.LOAD], figures[Log.FEWEST]
     missed_before = (
-        (figures[:, Log.LOAD_BEFORE] >= last * np.float32(SAME_LOAD))
-        & (figures[:, Log.FEWEST_BEFORE] > 0)
-        & (figures[:, Log.FEWEST_BEFORE] < rep_min)
+        (figures[Log.LOAD_BEFORE] >= last * np.float32(SAME_LOAD))
+        & (figures[Log.FEWEST_BEFORE] > 0)
+        & (figures[Log.FEWEST_BEFORE] < rep_min)
     )
     decision, _ = progression.decide_double(
-        sets_done=figures[:, Log.SETS],
+        sets_done=figures[Log.SETS],
         fewest_reps=fewest,
-        sets=prescribed.sets_to_reach(figures[:, Log.PRESCRIBED_SETS], sets),
+        sets=prescribed.sets_to_reach(figures[Log.PRESCRIBED_SETS], sets),
         rep_min=rep_min,
         rep_max=rep_max,
         misses_before=missed_before,
@@ -469,28 +480,28 @@ def _progress(
     )
     some = _some(grid, at)
     up, down = decision == progression.LOAD_UP, decision == progression.LOAD_DOWN
-    reset = (figures[:, Log.STALLED] > 0) & ~up & ~down
+    reset = (figures[Log.STALLED] > 0) & ~up & ~down
     next_one = ceiling_to(some, lists, last + some.step * np.float32(0.01))
     rise = ceiling_to(some, lists, last * np.float32(1 + progression.SMALLEST_STEP_SHARE))
     rise = pick(rise > last * np.float32(MOST_WEEKLY_RISE), next_one, rise)
-    easy = np.clip((EASY_RPE - figures[:, Log.RPE]) * np.float32(RISE_PER_RPE), 0, progression.LARGEST_STEP_SHARE)
-    easy = pick((figures[:, Log.RPE] >= LOWEST_TRUSTED_RPE) & (easy > 0), easy, 0)
+    easy = np.clip((EASY_RPE - figures[Log.RPE]) * np.float32(RISE_PER_RPE), 0, progression.LARGEST_STEP_SHARE)
+    easy = pick((figures[Log.RPE] >= LOWEST_TRUSTED_RPE) & (easy > 0), easy, 0)
     rise = np.maximum(rise, floor_to(some, lists, last * (1 + easy)))
     cut = floor_to(some, lists, last * np.float32(1 - progression.CUT_SHARE))
     held = floor_to(some, lists, last)
     after = pick(up, rise, pick(down | reset, cut, held))
     why = pick(reset, _R["progress.stall.reset"], _DOUBLE_REASONS.take(decision))
     fourth = pick(up, rise - last, pick(why == _R["progress.double.add_reps"], rep_max, rep_min).astype(np.float32))
-    fourth = pick(why == _R["progress.hold.lifted_less"], figures[:, Log.PRESCRIBED], fourth)
-    fourth = pick(reset, figures[:, Log.E1RM], fourth)
-    told = np.stack([pick(reset, STALL_SESSIONS, figures[:, Log.SETS]), fewest, last, fourth], axis=1)
+    fourth = pick(why == _R["progress.hold.lifted_less"], figures[Log.PRESCRIBED], fourth)
+    fourth = pick(reset, figures[Log.E1RM], fourth)
+    told = np.stack([pick(reset, STALL_SESSIONS, figures[Log.SETS]), fewest, last, fourth], axis=1)
 
     # Coming back from a break: the load of before is due sooner than a step at a time, as long as all was done as prescribed.
-    due = floor_to(some, lists, np.minimum(figures[:, Log.BEFORE_BREAK] * figures[:, Log.RETURNING], last * np.float32(MOST_WEEKLY_RISE)))
-    back = (figures[:, Log.RETURNING] > 0) & (due > after) & (fewest >= rep_min) & ~prescribed.is_less(share)
+    due = floor_to(some, lists, np.minimum(figures[Log.BEFORE_BREAK] * figures[Log.RETURNING], last * np.float32(MOST_WEEKLY_RISE)))
+    back = (figures[Log.RETURNING] > 0) & (due > after) & (fewest >= rep_min) & ~prescribed.is_less(share)
     after = pick(back, due, after)
     why = pick(back, _R["progress.layoff_return"], why)
-    told[back] = figures[back][:, [Log.GAP, Log.FEWEST, Log.LOAD, Log.BEFORE_BREAK]]
+    told[back] = figures[:, back][[Log.GAP, Log.FEWEST, Log.LOAD, Log.BEFORE_BREAK]].T
     load[at], wanted[at], reason[at], numbers[at] = after, after, why, told
 
 
@@ -519,14 +530,14 @@ def _stay_below(
 ) -> None:
     """In place: where less was lifted than prescribed (`less`), in another range than the one to come, an estimate may lower the
     prescribed load and never raise it."""
-    at, figures = direct[less], figures[less]
+    at, figures = direct[less], figures[:, less]
     if not len(at):
         return
-    most = floor_to(_some(grid, at), lists, figures[:, Log.PRESCRIBED])
+    most = floor_to(_some(grid, at), lists, figures[Log.PRESCRIBED])
     over = load[at] > most
-    at, most, figures = at[over], most[over], figures[over]
+    at, most, figures = at[over], most[over], figures[:, over]
     load[at], wanted[at], reason[at] = most, most, _R["progress.hold.lifted_less"]
-    numbers[at] = figures[:, [Log.SETS, Log.FEWEST, Log.LOAD, Log.PRESCRIBED]]
+    numbers[at] = figures[[Log.SETS, Log.FEWEST, Log.LOAD, Log.PRESCRIBED]].T
 
 
 def _some(grid: Grid, at: NDArray[np.intp]) -> Grid:

@@ -190,6 +190,8 @@ class Candidates:
     """(rows, s) place of an exercise among the best of its own need; CANDIDATES where it isn't among them, or another need stands in."""
     allowed: NDArray[np.bool_]
     """(rows, s) whether equipment and limitations permit it."""
+    borrows: NDArray[np.bool_]
+    """(s,) whether another need stands in anywhere."""
     reason: NDArray[np.int8]
     """(needs, s) why the best is what it is: another need stands in, an area is spared, equipment is missing, or it's the best of all."""
 
@@ -262,7 +264,7 @@ def candidates(
     place_of[-1] = CANDIDATES
     spared = ~np.take_along_axis(allowed, unlimited.astype(np.intp), axis=0) & (unlimited != rows - 1)
     reason = np.where(spared, _SPARES, np.where(unlimited != ideal, _EQUIPMENT, _BEST))
-    return Candidates(best, absent, place_of, allowed, np.where(borrowed, _OTHER, reason).astype(np.int8))
+    return Candidates(best, absent, place_of, allowed, borrowed.any(axis=0), np.where(borrowed, _OTHER, reason).astype(np.int8))
 
 
 @lru_cache(maxsize=4)

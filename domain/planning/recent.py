@@ -1,5 +1,6 @@
 """What the muscles did lately: a plan's first week grows from the fullest of the last four weeks, not from a table."""
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -32,23 +33,42 @@ def half_sets_supported(
     growth, not a ratio of loads: such ratios can't say whether risk rises (EVIDENCE, load spikes; Impellizzeri 2020).
     `history_row` is the catalogue row of each row of the history (-1 custom: passed over), `owner` its user.
     """
-    users = len(starts_on)
-    floor = np.array([2 * START_SETS[level] for level in LEVELS], dtype=np.uint16)[experience]
-    half_sets = np.zeros((users, table.half_sets.shape[1]), dtype=np.uint16)
-    if len(history):
-        back = starts_on.take(owner)[:, None] - history.session_on
-        inside = (back >= 1) & (back <= 7 * WEEKS_LOOKED_AT) & (history_row >= 0)[:, None]
-        rows = np.flatnonzero(inside.any(axis=1))
-        if len(rows):
-            # The four weeks' sets of an exercise stand side by side in one machine word, 16 bits each.
-            shift = np.maximum(back[rows] - 1, 0) // 7 % WEEKS_LOOKED_AT * 16
-            sets = np.maximum(history.working_sets[rows], 0) * inside[rows]
-            weeks = np.left_shift(sets.astype(np.uint64), shift.astype(np.uint64)).sum(axis=1, dtype=np.uint64)
-            weeks = np.minimum(weeks.view(np.uint16), np.uint16(MOST_SETS_BELIEVED)).view(np.uint64)
-            credit = table.half_sets.take(history_row[rows], axis=0)
-            of = owner[rows]
-            first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
-            total = np.add.reduceat(credit * weeks[:, None], first, axis=0)
-            fullest = total.view(np.uint16).reshape(len(first), -1, WEEKS_LOOKED_AT).max(axis=2)
-            half_sets[of[first]] = fullest + fullest // np.uint16(5)
-    return pack(np.minimum(np.maximum(half_sets, floor[:, None]), MOST_HALF_SETS).astype(np.uint8))
+    users, muscles = len(starts_on), table.half_sets.shape[1]
+    floor = np.array([2 * START_SETS[level] for level in LEVELS], dtype=np.uint8)[experience]
+    if not len(history):
+        return pack(np.repeat(floor[:, None], muscles, axis=1))
+    # The four weeks' sets of an exercise stand side by side in one machine word, 16 bits each.
+    back = np.clip(starts_on.take(owner)[:, None] - history.session_on, 0, len(_WEEK_OF_DAY) - 1)
+    placed = _WEEK_OF_DAY.take(back) * np.maximum(history.working_sets, 0).astype(np.uint64)
+    weeks = placed[:, 0].copy()
+    for place in range(1, placed.shape[1]):
+        weeks += placed[:, place]
+    sets = np.minimum(weeks.view(np.uint16), np.uint16(MOST_SETS_BELIEVED)).reshape(-1, WEEKS_LOOKED_AT)
+    # In a float's 53 exact bits, 13 to a week, so that one weighted count adds up all four.
+    packed = (sets @ _WEEK_POWERS) * (history_row >= 0)
+    first, muscle, credit = _credits(table)
+    count = np.diff(first).take(history_row)
+    entry = np.arange(int(count.sum())) + np.repeat(first.take(history_row) - np.cumsum(count) + count, count)
+    where = np.repeat(owner * muscles, count) + muscle.take(entry)
+    total = np.bincount(where, np.repeat(packed, count) * credit.take(entry), minlength=users * muscles).astype(np.uint64)
+    fullest = total & _WEEK_MASK
+    for week in range(1, WEEKS_LOOKED_AT):
+        fullest = np.maximum(fullest, (total >> np.uint64(week * _WEEK_BITS)) & _WEEK_MASK)
+    supported = np.minimum(fullest + fullest // np.uint64(5), np.uint64(MOST_HALF_SETS)).astype(np.uint8).reshape(users, muscles)
+    return pack(np.maximum(supported, floor[:, None]))
+
+
+_WEEK_BITS: Final = 13
+_WEEK_MASK: Final = np.uint64((1 << _WEEK_BITS) - 1)
+_WEEK_POWERS: Final = 2.0 ** (_WEEK_BITS * np.arange(WEEKS_LOOKED_AT))
+_WEEK_OF_DAY: Final = np.zeros(7 * WEEKS_LOOKED_AT + 2, dtype=np.uint64)
+"""By days before the plan's start: one set in that week's bits; none on the first day itself, nor beyond the last week."""
+for _day in range(7 * WEEKS_LOOKED_AT):
+    _WEEK_OF_DAY[1 + _day] = 1 << 16 * (_day // 7)
+
+
+@lru_cache(maxsize=4)
+def _credits(table: Movements) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """(where each exercise's entries begin, the muscles that it trains, their half sets), one entry per muscle of an exercise."""
+    exercise, muscle = np.nonzero(table.half_sets)
+    return np.searchsorted(exercise, np.arange(len(table) + 2)), muscle, table.half_sets[exercise, muscle].astype(np.float64)

@@ -104,10 +104,17 @@ def _personal(
     disliked_user, disliked_row = _rows(inputs.disliked.offsets, inputs.disliked.keys, table)
     disliked_code = np.sort(disliked_user * 1024 + disliked_row)
     if len(disliked_user):
-        best = pool.best.reshape(needs * CANDIDATES, -1).take(kind[disliked_user], axis=1)
-        which, entry = np.nonzero(best == disliked_row.astype(np.int16))
-        bit = np.left_shift(np.uint8(1), (which % CANDIDATES).astype(np.uint8))
-        np.bitwise_or.at(disliked_bits, (which // CANDIDATES, disliked_user[entry]), bit)
+        need, place = table.need.take(disliked_row), pool.place_of.ravel().take(disliked_row * pool.place_of.shape[1] + kind[disliked_user])
+        listed = np.flatnonzero(place < CANDIDATES)
+        at = need[listed].astype(np.intp) * users + disliked_user[listed]
+        np.bitwise_or.at(disliked_bits.ravel(), at, np.left_shift(np.uint8(1), place[listed].view(np.uint8)))
+        borrows = np.flatnonzero(pool.borrows.take(kind[disliked_user]))
+        if len(borrows):
+            user, row = disliked_user[borrows], disliked_row[borrows]
+            best = pool.best.reshape(needs * CANDIDATES, -1).take(kind[user], axis=1)
+            which, entry = np.nonzero(best == row.astype(np.int16))
+            bit = np.left_shift(np.uint8(1), (which % CANDIDATES).astype(np.uint8))
+            np.bitwise_or.at(disliked_bits, (which // CANDIDATES, user[entry]), bit)
     struck |= disliked_bits
 
     history = inputs.history
@@ -115,25 +122,29 @@ def _personal(
     age = today[owner] - history.session_on[:, 0] if len(history) else np.zeros(0, np.int32)
     known = (history_row >= 0) & (age <= FAMILIAR_DAYS)
     owner, row = owner[known], history_row[known].astype(np.int64)
-    sessions = (history.top_reps[known] > 0).sum(axis=1)
-    quality = np.clip(sessions * 1000 + FAMILIAR_DAYS - age[known], 0, 2**18 - 1).astype(np.int64)
+    done = (history.top_reps > 0).view(np.int8)
+    sessions = done[:, 0].astype(np.int32)
+    for place in range(1, done.shape[1]):
+        sessions += done[:, place]
+    quality = np.clip(sessions * 1000 + FAMILIAR_DAYS - age, 0, 2**18 - 1)[known].astype(np.int64)
+    held = owner * 1024 + row
+    if not (held[1:] > held[:-1]).all():
+        order = np.argsort(held)
+        owner, row, quality, held = owner[order], row[order], quality[order], held[order]
     preferred_user, preferred_row = _rows(inputs.preferred.offsets, inputs.preferred.keys, table)
     if len(preferred_user):
-        codes = np.sort(preferred_user * 1024 + preferred_row)
-        quality += np.where(_member(codes, owner * 1024 + row), 2**18, 0)
-        held = owner * 1024 + row
-        held = held if (held[1:] >= held[:-1]).all() else np.sort(held)
-        fresh = ~_member(held, preferred_user * 1024 + preferred_row)
+        codes = preferred_user * 1024 + preferred_row
+        is_held = _member(held, codes)
+        quality[np.searchsorted(held, codes[is_held])] += 2**18
+        fresh = ~is_held
         owner = np.concatenate([owner, preferred_user[fresh]])
         row = np.concatenate([row, preferred_row[fresh]])
         quality = np.concatenate([quality, np.full(int(fresh.sum()), 2**18, dtype=np.int64)])
-    need = table.pin_need[row]
-    usable = (
-        (need >= 0)
-        & pool.allowed.ravel().take(row * pool.allowed.shape[1] + kind.take(owner))
-        & ~_member(disliked_code, owner * 1024 + row)
-    )
-    owner, row, quality, need = owner[usable], row[usable], quality[usable], need[usable]
+        held = np.concatenate([held, codes[fresh]])
+    need = table.pin_need.take(row)
+    usable = (need >= 0) & pool.allowed.ravel().take(row * pool.allowed.shape[1] + kind.take(owner)) & ~_listed(held, disliked_code)
+    chosen = np.flatnonzero(usable)
+    owner, row, quality, need = owner.take(chosen), row.take(chosen), quality.take(chosen), need.take(chosen)
     order = np.sort((((owner * 32 + need) << 30) | ((2**20 - 1 - quality) << 10)) | row)
     group, row = order >> 30, order & 1023
     is_preferred = ((order >> 10) & (2**20 - 1)) <= 2**20 - 1 - 2**18
@@ -143,12 +154,13 @@ def _personal(
     group, row, rank, is_preferred = group[first], row[first], rank[first], is_preferred[first]
     owner, need = group >> 5, group & 31
     pins = np.full((needs, CHOICES, users), empty, dtype=np.int16)
-    pins[need, rank, owner] = row + 1024 * is_preferred
+    pins.ravel()[(need * CHOICES + rank) * users + owner] = row + 1024 * is_preferred
+    at = need * users + owner
     count = np.zeros((needs, users), dtype=np.int8)
-    np.maximum.at(count, (need, owner), (rank + 1).astype(np.int8))
+    count.ravel()[at] = rank + 1  # ranks of a need ascend: the last one stays
     position = pool.place_of.ravel().take(row * pool.place_of.shape[1] + kind.take(owner))
-    among = position < CANDIDATES
-    np.bitwise_or.at(struck, (need[among], owner[among]), np.left_shift(np.uint8(1), position[among].astype(np.uint8)))
+    among = np.flatnonzero(position < CANDIDATES)
+    np.bitwise_or.at(struck.ravel(), at[among], np.left_shift(np.uint8(1), position[among].view(np.uint8)))
     return pins, count, struck, disliked_bits
 
 
@@ -165,6 +177,20 @@ def _row_lookup(table: Movements) -> NDArray[np.int32]:
     rows = np.full(int(table.key.max()) + 1, -1, dtype=np.int32)
     rows[table.key[:-1]] = np.arange(len(table), dtype=np.int32)
     return rows
+
+
+def _listed(codes: NDArray[np.int64], few: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of many codes are among a few sorted ones: by a filter of bits first, since most are not."""
+    out = np.zeros(len(codes), dtype=bool)
+    if len(few):
+        seen = np.zeros(_FILTER, dtype=bool)
+        seen[few & (_FILTER - 1)] = True
+        likely = np.flatnonzero(seen.take(codes & (_FILTER - 1)))
+        out[likely] = _member(few, codes[likely])
+    return out
+
+
+_FILTER: Final = 1 << 16
 
 
 def _member(sorted_codes: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
