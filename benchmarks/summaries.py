@@ -33,6 +33,7 @@ CHAIN = (
     "personal_record_events",
     "personal_record_rows",
     "user_days",
+    "training_state",
     "user_range_exercises",
     "planned_session_completions",
     "user_summary_rows",
@@ -85,7 +86,7 @@ def hammer(url: str, pipe: Any) -> None:
 
 
 def run(quick: bool, options: argparse.Namespace) -> Figures:
-    users = options.users or (5_000 if quick else 100_000)
+    users = options.users or (10_000 if quick else 100_000)
     sets = options.sets or users * 100
     with throwaway_postgres() as postgres:
         load(postgres, users, sets)
@@ -293,7 +294,7 @@ def hammer_quiet(postgres: ThrowawayPostgres, seconds: float) -> float:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--users", type=int, help="default 100,000 (quick: 5,000)")
+    parser.add_argument("--users", type=int, help="default 100,000 (quick: 10,000)")
     parser.add_argument("--sets", type=int, help="default 100 per user")
 
 

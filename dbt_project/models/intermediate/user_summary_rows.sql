@@ -8,6 +8,7 @@
 }}
 -- depends_on: {{ ref("changes") }}
 {%- set ranges = {"7d": 7, "30d": 30, "90d": 90, "365d": 365, "all": none} %}
+{%- set previous_spans = {"7d": 1, "30d": 3, "90d": 5, "365d": 7, "all": 9} %}
 with
     people as not materialized(
         select user_key, ({{ as_of() }} at time zone time_zone)::date as today_on
@@ -15,43 +16,67 @@ with
         {%- if is_partial() %} where user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
     ),
 
+    -- Ages fall into spans: below 7 days (0), the 7 before (1), up to 30 (2), up to 60 (3) and so on. A range holds the
+    -- spans below `previous_span`, which is the period before it.
     days as not materialized(
-        select days.*, people.today_on, people.today_on - days.local_date as age
+        select
+            days.*,
+            people.today_on,
+            width_bucket(people.today_on - days.local_date, array[7, 14, 30, 60, 90, 180, 365, 730]) as span
         from {{ ref("user_days") }} as days
         join people on people.user_key = days.user_key
         where days.local_date <= people.today_on
     ),
-
-    -- All ranges in one pass: a row per day and range would be aggregated five times.
+    spans as (
+        select
+            user_key,
+            span,
+            sum(workouts)::int as workouts,
+            count(*)::int as active_days,
+            sum(round(training_minutes * 60)) as training_seconds,
+            sum(sets)::int as sets,
+            sum(reps::double precision) as reps,
+            sum(round(volume_kg * 100000000)) as volume_e8,
+            sum(round(rpe_sum * 100)) as rpe_hundredths,
+            sum(rpe_sets)::int as rpe_sets,
+            sum(record_events)::int as record_events,
+            min(first_workout_at) as first_workout_at,
+            max(last_workout_at) as last_workout_at
+        from days
+        group by user_key, span
+    ),
     totals as (
         select
-            user_key
-            {%- for range, days in ranges.items() %}
-                {%- set within = " filter (where age < " ~ days ~ ")" if days else "" %},
-                sum(workouts){{ within }}::int as workouts_{{ range }},
-                count(*){{ within }}::int as active_days_{{ range }},
-                sum(round(training_minutes * 60)){{ within }} / 60 as training_minutes_{{ range }},
-                sum(sets){{ within }}::int as sets_{{ range }},
-                sum(reps){{ within }}::bigint as reps_{{ range }},
-                sum(round(volume_kg * 100000000)){{ within }} / 100000000 as volume_kg_{{ range }},
-                sum(round(rpe_sum * 100)){{ within }} / 100 as rpe_sum_{{ range }},
-                sum(rpe_sets){{ within }} as rpe_sets_{{ range }},
-                sum(record_events){{ within }}::int as record_events_{{ range }},
-                min(first_workout_at){{ within }} as first_workout_at_{{ range }},
-                max(last_workout_at){{ within }} as last_workout_at_{{ range }}
-                {%- if days %}
-                    {%- set before = " filter (where age >= " ~ days ~ " and age < " ~ 2 * days ~ ")" %},
-                    coalesce(sum(workouts){{ before }}, 0)::int as previous_workouts_{{ range }},
-                    coalesce(
-                        sum(round(volume_kg * 100000000)){{ before }} / 100000000, 0
-                    ) as previous_volume_kg_{{ range }}
-                {%- endif %}
-            {%- endfor %}
-        from days
-        group by user_key
+            user_key,
+            range
+            {%- for column in [
+                "workouts",
+                "active_days",
+                "training_seconds",
+                "sets",
+                "reps",
+                "volume_e8",
+                "rpe_hundredths",
+                "rpe_sets",
+                "record_events",
+            ] %}, sum({{ column }}) filter (where span < previous_span) as {{ column }} {%- endfor %},
+            min(first_workout_at) filter (where span < previous_span) as first_workout_at,
+            max(last_workout_at) filter (where span < previous_span) as last_workout_at,
+            sum(workouts) filter (where span = previous_span) as previous_workouts,
+            sum(volume_e8) filter (where span = previous_span) as previous_volume_e8
+        from spans
+        join
+            (
+                values
+                    {%- for range, span in previous_spans.items() %}
+                        ('{{ range }}', {{ span }}) {%- if not loop.last %}, {% endif %}
+                    {%- endfor %}
+            ) as ranges(range, previous_span)
+            on span <= previous_span
+        group by user_key, range
     ),
 
-    -- Weeks that follow each other keep the difference to their rank.
+    -- Weeks that follow each other keep the difference to their number.
     runs as (
         select
             user_key,
@@ -59,8 +84,8 @@ with
             max(week) >= {{ week_number("min(today_on)") }} - 1 as is_current
         from
             (
-                select user_key, today_on, week, week - dense_rank() over (partition by user_key order by week) as run
-                from (select *, {{ week_number("local_date") }} as week from days) as weeks
+                select user_key, today_on, week, week - row_number() over (partition by user_key order by week) as run
+                from (select distinct user_key, today_on, {{ week_number("local_date") }} as week from days) as weeks
             ) as numbered
         group by user_key, run
     ),
@@ -75,80 +100,62 @@ with
 
     adherence as (
         select
-            completions.user_key
-            {%- for range, days in ranges.items() %}
-                {%- set within = (
-                    " filter (where people.today_on - completions.session_on < " ~ days ~ ")" if days else ""
-                ) %},
-                count(*){{ within }}::int as planned_sessions_{{ range }},
-                count(completions.workout_key){{ within }}::int as completed_sessions_{{ range }}
-            {%- endfor %}
+            completions.user_key,
+            ranges.range,
+            count(*)::int as planned_sessions,
+            count(completions.workout_key)::int as completed_sessions
         from {{ ref("planned_session_completions") }} as completions
         join people on people.user_key = completions.user_key
+        join
+            (
+                values
+                    {%- for range, days in ranges.items() %}
+                        ('{{ range }}', {{ days or "null::int" }}) {%- if not loop.last %}, {% endif %}
+                    {%- endfor %}
+            ) as ranges(range, days)
+            on people.today_on - completions.session_on < ranges.days
+            or ranges.days is null
         where completions.session_on <= people.today_on
-        group by completions.user_key
+        group by completions.user_key, ranges.range
     )
 
 select
     people.user_key,
-    by_range.range,
+    ranges.range,
     people.today_on,
-    coalesce(by_range.workouts, 0) as workouts,
-    coalesce(by_range.active_days, 0) as active_days,
-    coalesce(by_range.training_minutes, 0) as training_minutes,
-    coalesce(by_range.sets, 0) as sets,
-    coalesce(by_range.reps, 0) as reps,
-    coalesce(by_range.volume_kg, 0) as volume_kg,
-    by_range.rpe_sum / nullif(by_range.rpe_sets, 0) as avg_rpe,
-    coalesce(by_range.exercises, 0) as exercises,
-    coalesce(by_range.record_events, 0) as record_events,
+    coalesce(totals.workouts, 0)::int as workouts,
+    coalesce(totals.active_days, 0)::int as active_days,
+    coalesce(totals.training_seconds, 0) / 60 as training_minutes,
+    coalesce(totals.sets, 0)::int as sets,
+    coalesce(totals.reps, 0)::bigint as reps,
+    coalesce(totals.volume_e8, 0) / 100000000 as volume_kg,
+    totals.rpe_hundredths / 100 / nullif(totals.rpe_sets, 0) as avg_rpe,
+    coalesce(ranges.exercises, 0) as exercises,
+    coalesce(totals.record_events, 0)::int as record_events,
     coalesce(streaks.current_streak_weeks, 0) as current_streak_weeks,
     coalesce(streaks.longest_streak_weeks, 0) as longest_streak_weeks,
-    by_range.first_workout_at,
-    by_range.last_workout_at,
-    by_range.previous_workouts,
-    by_range.previous_volume_kg,
+    totals.first_workout_at,
+    totals.last_workout_at,
+    case when ranges.range <> 'all' then coalesce(totals.previous_workouts, 0) end::int as previous_workouts,
+    case when ranges.range <> 'all' then coalesce(totals.previous_volume_e8, 0) / 100000000 end as previous_volume_kg,
     100
-    * (coalesce(by_range.volume_kg, 0) - by_range.previous_volume_kg)
-    / nullif(by_range.previous_volume_kg, 0) as volume_change_pct,
-    coalesce(by_range.sets_by_muscle, '{}') as sets_by_muscle,
-    coalesce(by_range.planned_sessions, 0) as planned_sessions,
-    coalesce(by_range.completed_sessions, 0) as completed_sessions,
-    by_range.completed_sessions::double precision / nullif(by_range.planned_sessions, 0) as adherence,
+    * (coalesce(totals.volume_e8, 0) / 100000000 - totals.previous_volume_e8 / 100000000)
+    / nullif(totals.previous_volume_e8 / 100000000, 0) as volume_change_pct,
+    coalesce(ranges.sets_by_muscle, '{}') as sets_by_muscle,
+    coalesce(adherence.planned_sessions, 0) as planned_sessions,
+    coalesce(adherence.completed_sessions, 0) as completed_sessions,
+    adherence.completed_sessions::double precision / nullif(adherence.planned_sessions, 0) as adherence,
     {{ as_of() }} as as_of
 from people
-left join totals on totals.user_key = people.user_key
 left join streaks on streaks.user_key = people.user_key
 left join {{ ref("user_range_exercises") }} as done on done.user_key = people.user_key
-left join adherence on adherence.user_key = people.user_key
 cross join
     lateral(
-        {%- for range, days in ranges.items() %}
-            {%- if not loop.first %}
-                union all
-            {%- endif %}
-            select
-                '{{ range }}' as range
-                {%- for column in [
-                    "workouts",
-                    "active_days",
-                    "training_minutes",
-                    "sets",
-                    "reps",
-                    "volume_kg",
-                    "rpe_sum",
-                    "rpe_sets",
-                    "record_events",
-                    "first_workout_at",
-                    "last_workout_at",
-                ] %}, totals.{{ column }}_{{ range }} as {{ column }} {%- endfor %},
-                {{ "coalesce(totals.previous_workouts_" ~ range ~ ", 0)" if days else "null" }}::int
-                as previous_workouts,
-                {{ "coalesce(totals.previous_volume_kg_" ~ range ~ ", 0)" if days else "null" }}::double precision
-                as previous_volume_kg,
-                done.exercises_{{ range }} as exercises,
-                done.sets_by_muscle_{{ range }} as sets_by_muscle,
-                adherence.planned_sessions_{{ range }} as planned_sessions,
-                adherence.completed_sessions_{{ range }} as completed_sessions
-        {%- endfor %}
-    ) as by_range
+        values
+            {%- for range in ranges %}
+                ('{{ range }}', done.exercises_{{ range }}, done.sets_by_muscle_{{ range }})
+                {%- if not loop.last %}, {% endif %}
+            {%- endfor %}
+    ) as ranges(range, exercises, sets_by_muscle)
+left join totals on totals.user_key = people.user_key and totals.range = ranges.range
+left join adherence on adherence.user_key = people.user_key and adherence.range = ranges.range

@@ -3,12 +3,6 @@
         materialized="materialized_view",
         indexes=[{"columns": ["user_key", "exercise_key", "record_type"], "unique": true}],
         source_version=version_of(["personal_record_events"]),
-        audits=[
-            {
-                "name": "a record is above zero",
-                "sql": "select user_key, exercise_key, record_type from {relation} where not value > 0",
-            },
-        ],
     )
 }}
 select

@@ -8,10 +8,6 @@
                 "name": "every user has one row per range",
                 "sql": "select user_key from {relation} group by user_key having count(*) <> 5",
             },
-            {
-                "name": "nothing is negative, no range has more active days than days",
-                "sql": "select user_key, range from {relation} where least(workouts, active_days, sets, reps, exercises, record_events, volume_kg, training_minutes) < 0 or active_days > case range when '7d' then 7 when '30d' then 30 when '90d' then 90 when '365d' then 365 else active_days end",
-            },
         ],
     )
 }}
