@@ -170,7 +170,7 @@ class FastCycle:
 
     def done(self) -> bool:
         """Whether nobody waits for the answer any more."""
-        return self.disconnected
+        return self.disconnected or self.response_complete
 
     def set_result(self, found: Representation) -> None:
         try:

@@ -1,7 +1,8 @@
 """Precomputed payloads: many requests share one prepared statement, and the last known answers outlive Postgres.
 
 Postgres answers one row by key in a few microseconds; what costs is the way there. So the requests that arrive in one turn of the
-event loop (and those that arrive while a query runs) become the rows of one query.
+event loop (and those that arrive while a query runs) become the rows of one query. Nobody waits for anybody else: a connection takes its
+share of what is there and asks, and only then writes the answers of the query before, so that Postgres works meanwhile.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -28,9 +30,8 @@ log = logging.getLogger("mesocycle.api")
 PLAN: Final = "plan"
 MOST_AT_ONCE: Final = 512
 """Keys in one query."""
-QUIET_TURNS: Final = 1
-WORTH_SHARING: Final = 15
-"""Keys; more are shared with a connection that has nothing to do."""
+WORTH_A_QUERY: Final = 8
+"""Keys; fewer are not shared between connections, because a query costs Postgres as much as so many keys."""
 MOST_WAITING: Final = 4096
 """Requests that may wait for the next query; more are refused at once."""
 RECONNECT_SECONDS: Final = 0.2
@@ -52,6 +53,9 @@ class Reader(Protocol):
     def set_result(self, result: Representation, /) -> None: ...
 
     def set_exception(self, exception: Problem, /) -> None: ...
+
+
+Batch = list[tuple[Key, Reader]]
 
 
 class Memory:
@@ -98,7 +102,8 @@ class PayloadReader:
         self._settings = settings
         self._pending: deque[tuple[Key, Reader]] = deque()
         self._idle: list[asyncio.Future[None]] = []
-        self._waking = False
+        self._is_leaving = False
+        self._under_way = 0
         self._connected = 0
         self._reason: Problem | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -111,6 +116,7 @@ class PayloadReader:
 
     async def start(self) -> None:
         """Begin to connect; waits a moment for the first connection, but doesn't need it."""
+        self._loop = asyncio.get_running_loop()
         for _ in range(self._settings.reader_connections):
             self._tasks.append(asyncio.create_task(self._serve()))
         self._tasks.append(asyncio.create_task(self._beat()))
@@ -143,15 +149,17 @@ class PayloadReader:
             reader.set_exception(Problem(OVERLOADED))
         else:
             self._pending.append(((user_id, resource), reader))
-            self._wake_another()
+            if self._idle and not self._is_leaving:
+                self._is_leaving = True
+                self._loop.call_soon(self._leave)  # after the other requests of this turn
 
-    def _wake_another(self) -> bool:
-        """Wake a connection that has nothing to do; False where there is none, or one is waking already."""
-        if not self._idle or self._waking:
-            return False
-        self._waking = True
-        self._idle.pop().set_result(None)
-        return True
+    def _leave(self) -> None:
+        """Wake connections that have nothing to do, as many as what waits is worth."""
+        self._is_leaving = False
+        for _ in range(min(len(self._idle), -(-len(self._pending) // WORTH_A_QUERY))):
+            wake = self._idle.pop()
+            if not wake.done():  # else the reader is about to end
+                wake.set_result(None)
 
     def unchanged(self, user_id: str, resource: str) -> Representation | None:
         """The representation served last, if the build that it came from was seen to be the current one within a second."""
@@ -182,7 +190,7 @@ class PayloadReader:
                 try:
                     while True:
                         batch = await self._next_batch(connection)
-                        await self._answer(connection, statement, batch)
+                        await self._ask(connection, statement, batch)
                 finally:
                     self._connected -= 1
             except asyncpg.UndefinedTableError:
@@ -210,75 +218,77 @@ class PayloadReader:
             self._fail_pending(reason)
 
     def _fail_pending(self, problem: Problem) -> None:
-        while self._pending:
-            _, future = self._pending.popleft()
-            if not future.done():
-                future.set_exception(self._copy_of(problem))
+        waiting = list(self._pending)
+        self._pending.clear()
+        self._fail(waiting, problem)
+
+    def _fail(self, batch: Iterable[tuple[Key, Reader]], problem: Problem) -> None:
+        for _, reader in batch:
+            if not reader.done():
+                reader.set_exception(self._copy_of(problem))
 
     @staticmethod
     def _copy_of(problem: Problem) -> Problem:
         return Problem(problem.kind, problem.detail, headers=problem.headers)  # one exception object per raise: tracebacks add up
 
-    async def _next_batch(self, connection: Any) -> list[tuple[Key, Reader]]:
-        """At least one request: those of this turn of the loop. Raises ConnectionResetError where the connection has ended meanwhile."""
+    async def _next_batch(self, connection: Any) -> Batch:
+        """The connection's share of what waits, at least one request. Raises ConnectionResetError where the connection has ended."""
         pending = self._pending
-        while True:
-            while not pending:
-                wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._idle.append(wake)
-                try:
-                    await wake
-                finally:
-                    self._waking = False
-                    if wake in self._idle:
-                        self._idle.remove(wake)
-            if connection.is_closed():
-                # Postgres went while nobody asked. Those who wait now needn't be told so: another connection may be sound.
-                self._wake_another()
-                raise ConnectionResetError
-            # A query costs as much as several requests, so it leaves when a turn of the loop brings no more of them.
-            size, quiet_turns = 0, 0
-            while quiet_turns < QUIET_TURNS and size < MOST_AT_ONCE:
-                await asyncio.sleep(0)
-                quiet_turns = quiet_turns + 1 if len(pending) == size else 0
-                size = len(pending)
-            if not pending:
-                continue  # another connection has taken them in these turns
-            if size > WORTH_SHARING and self._wake_another():
-                size = (size + 1) // 2  # Postgres works on one half while the answers of the other are written
-            return [pending.popleft() for _ in range(min(size, MOST_AT_ONCE))]
+        while not pending:
+            wake: asyncio.Future[None] = self._loop.create_future()
+            self._idle.append(wake)
+            try:
+                await wake
+            finally:
+                if wake in self._idle:
+                    self._idle.remove(wake)
+        if connection.is_closed():
+            # Postgres went while nobody asked. Those who wait now needn't be told so: another connection may be sound.
+            self._leave()
+            raise ConnectionResetError
+        # Equal shares keep all connections busy: with one large query Postgres and this process would wait for each other in turn.
+        share = -(-(len(pending) + self._under_way) // self._connected)
+        size = min(max(share, WORTH_A_QUERY), MOST_AT_ONCE, len(pending))
+        return [pending.popleft() for _ in range(size)]
 
-    async def _answer(self, connection: Any, statement: Any, batch: list[tuple[Key, Reader]]) -> None:
+    async def _ask(self, connection: Any, statement: Any, batch: Batch) -> None:
+        """Read a batch; its answers are written in the next turn of the loop, when this connection's next query has left."""
         asked_at = time.monotonic()
+        self._under_way += len(batch)
         try:
             rows = await statement.fetch([key[0] for key, _ in batch], [key[1] for key, _ in batch])
             build_key = rows[0][0]
             build = self._builds.get(build_key) or await self._learn(connection, build_key)
         except BaseException as error:
-            problem = Problem(NOT_BUILT) if isinstance(error, asyncpg.UndefinedTableError) else Problem(UNAVAILABLE)
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(self._copy_of(problem))
+            self._fail(batch, Problem(NOT_BUILT) if isinstance(error, asyncpg.UndefinedTableError) else Problem(UNAVAILABLE))
             raise
+        finally:
+            self._under_way -= len(batch)
         self.confirmed_at = asked_at
         self.build = build
-        memory = self.memory
-        is_kept = asked_at >= self._trusted_since
-        for (key, future), (_, user_key, payload, payload_hash) in zip(batch, rows, strict=True):
-            if future.done():
+        self._loop.call_soon(self._answer, batch, rows, build, asked_at)
+
+    def _answer(self, batch: Batch, rows: list[Any], build: Build | None, asked_at: float) -> None:
+        for (key, reader), (_, user_key, payload, payload_hash) in zip(batch, rows, strict=True):
+            if reader.done():
                 continue  # its client has gone
-            if user_key is None:
-                memory.forget(key)
-                future.set_exception(Problem(USER_NOT_FOUND))
-            elif key[1] == PLAN:
-                self._tell_plan(key, future, payload, asked_at)
-            elif build is None:
-                future.set_exception(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
-            else:
-                found = represent(key[0], key[1], payload, payload_hash, build, asked_at)
-                if is_kept:
-                    memory.put(key, found)
-                future.set_result(found)
+            try:
+                if user_key is None:
+                    self.memory.forget(key)
+                    reader.set_exception(Problem(USER_NOT_FOUND))
+                elif key[1] == PLAN:
+                    self._tell_plan(key, reader, payload, asked_at)
+                elif build is None:
+                    reader.set_exception(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
+                else:
+                    found = represent(key[0], key[1], payload, payload_hash, build, asked_at)
+                    if asked_at >= self._trusted_since:
+                        self.memory.put(key, found)
+                    reader.set_result(found)
+            except Exception:
+                # A defect of ours: without this the others of the batch would wait for ever.
+                log.exception("an answer could not be made")
+                self._fail([(key, reader)], Problem(UNAVAILABLE))
 
     def _tell_plan(self, key: Key, reader: Reader, which: str | None, asked_at: float) -> None:
         """The plan if it was served last, else only which one it is: writing it out is the route's work."""

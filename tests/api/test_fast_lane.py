@@ -7,8 +7,8 @@ import pytest
 
 from api.app import FAST
 from api.fast_lane import reachable
-from api.payloads import PLAN
-from api.representation import coding_for
+from api.payloads import PLAN, PayloadReader
+from api.representation import coding_for, represent
 from database.catalogue import publish_catalogue
 from database.erasure import forget
 from database.plans import regenerate_for_users
@@ -364,3 +364,47 @@ def test_an_idle_connection_is_closed_after_its_time_and_a_used_one_is_not(built
     assert took > 3
     assert answers.count(b"HTTP/1.1 200 OK") == 7
     assert only.count(b"HTTP/1.1 200 OK") == 1
+
+
+def test_a_defect_in_one_answer_leaves_the_others_of_its_query_alone(built_template, keys, monkeypatch) -> None:
+    def breaks_for_one(user_id, *arguments):
+        if user_id == "beginner":
+            raise RuntimeError("a defect")
+        return represent(user_id, *arguments)
+
+    async def run():
+        async with listening(settings_for(built_template, keys)) as client:
+            header = keys.header("backend", "service")
+            await client.get("/api/v1/summary/lifter", headers=header)
+            monkeypatch.setattr("api.payloads.represent", breaks_for_one)
+            users = ("lifter", "beginner", "idle", "beginner", "lifter")
+            return await asyncio.gather(*[client.get(f"/api/v1/summary/{user}", headers=header) for user in users])
+
+    answers = asyncio.run(asyncio.wait_for(run(), 20))
+    assert [answer.status_code for answer in answers] == [200, 503, 200, 503, 200]
+
+
+def test_connections_share_what_waits_so_that_none_has_it_all(built_template, keys, monkeypatch) -> None:
+    sizes: list[int] = []
+
+    async def run(count: int):
+        reader = PayloadReader(settings_for(built_template, keys, reader_connections=2, pulse_seconds=60))
+        ask = reader._ask
+
+        async def note(connection, statement, batch):
+            sizes.append(len(batch))
+            await ask(connection, statement, batch)
+
+        monkeypatch.setattr(reader, "_ask", note)
+        await reader.start()
+        while reader._connected < 2:
+            await asyncio.sleep(0.01)
+        answers = await asyncio.gather(*[reader.read("lifter", "summary/7d") for _ in range(count)])
+        await reader.close()
+        return answers
+
+    for count, shares in ((1, [1]), (8, [8]), (9, [8, 1]), (40, [20, 20])):
+        sizes.clear()
+        answers = asyncio.run(run(count))
+        assert len({answer.body for answer in answers}) == 1
+        assert sizes == shares
