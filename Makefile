@@ -17,7 +17,7 @@ run: setup ## Start the whole platform with sample data and print what to try (C
 	@$(BIN)/mesocycle up
 
 test: setup ## Run all tests (they start a Postgres of their own)
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Lint, types, import rules, SQL format
 	@$(BIN)/ruff check .

@@ -29,7 +29,7 @@ def run_dbt(
     if as_of is not None:
         set_clock(url, as_of)
     before = dict(os.environ)
-    folder = _target_folder(url)
+    folder = _target_folder(url, project)
     try:
         os.environ.update(dbt_environment(url), DBT_TARGET_PATH=folder, DBT_LOG_PATH=folder, DBT_SEND_ANONYMOUS_USAGE_STATS="false")
         result = dbtRunner().invoke(
@@ -44,8 +44,8 @@ def run_dbt(
 
 
 @functools.cache
-def _target_folder(url: str) -> str:
-    """One per database: dbt parses again only what changed since its last run."""
+def _target_folder(url: str, project: Path) -> str:
+    """One per database's name and project: dbt parses again only what changed since its last run."""
     folder = tempfile.mkdtemp(prefix="dbt-target-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
