@@ -42,7 +42,7 @@ select count(*) as captured from captured
         {%- set found = load_result('main').table.rows[0]['captured'] | int -%}
     {%- endif -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {%- call statement('move_cursor') -%}
+    {%- call statement('move_cursor', fetch_result=true) -%}
 update {{ change_cursor() }} set snapshot = next_snapshot, as_of = next_as_of, captured_at = clock_timestamp()
     {%- if found %}, batch = {{ now['batch'] }} {%- endif %};
 insert into {{ var('watermarks') }} as w (name, xid) select 'marts', pg_snapshot_xmin(snapshot) from {{ change_cursor() }}
@@ -55,10 +55,11 @@ where s.model = listener.model and s.consumed_batch = {{ now['batch'] }} - 1
   and not exists (select from {{ change_queue() }} q where q.batch = {{ now['batch'] }} and q.kind = any(listener.kinds));
 {%- endif %}
 delete from {{ change_queue() }} where batch <= (select min(consumed_batch) from {{ model_state() }});
-{%- if found %} analyze {{ change_queue() }} {%- endif %}
+{%- if found %} analyze {{ change_queue() }}; {%- endif %}
+{{ maintenance_state_sql() }}
     {%- endcall -%}
     {%- do adapter.commit() -%}
-    {%- do forget_maintenance_state() -%}
+    {%- do forget_maintenance_state(now=maintenance_state_of(load_result('move_cursor').table)) -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [target]}) }}
 {%- endmaterialization %}

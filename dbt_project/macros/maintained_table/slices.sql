@@ -4,7 +4,7 @@
   process (window functions it never runs in a worker). A partial build has one slice: everything that it asks for.
 -#}
 {% macro slices(relation, column, count=4) %}
-    {%- if not execute or flags.WHICH not in ("run", "build", "compile") or is_partial() -%}
+    {%- if not execute or flags.WHICH not in ("run", "build", "compile") or maintenance_plan().mode != "full" -%}
         {{ return(["true"]) }}
     {%- endif -%}
     {%- set ends = run_query("select min(" ~ column ~ "), max(" ~ column ~ ") from " ~ relation).rows[0] -%}

@@ -6,8 +6,14 @@
 {% macro model_state() %}{{ return(var('model_state', 'staging.model_state')) }}{% endmacro %}
 
 
-{#- on-run-start. Cheap where the tables stand. -#}
+{#- on-run-start. Cheap where the tables stand; asks on the run's own connection what the first models would ask on new ones. -#}
 {% macro prepare_change_tables() %}
+    {%- if execute and flags.WHICH in ('run', 'build') -%}
+        {%- do look_at_relations() -%}
+        {%- if mv_single_value("select to_regclass('" ~ change_cursor() ~ "') is not null and to_regclass('" ~ model_state() ~ "') is not null") -%}
+            {%- do maintenance_state() -%}
+        {%- endif -%}
+    {%- endif -%}
     {%- if execute and flags.WHICH in ('run', 'build', 'test', 'seed', 'snapshot') -%}
 create table if not exists {{ change_queue() }} (
     batch bigint not null, kind text not null, user_key bigint, workout_key bigint, local_date date,
@@ -45,24 +51,35 @@ on conflict do nothing
     {%- set memory = run_memory() -%}
     {%- set name = 'maintenance state ' ~ memory.get('times_forgotten', 0) -%}
     {%- if name in memory -%} {{ return(memory[name]) }} {%- endif -%}
-    {%- set found = run_query(
-        "select c.batch, c.snapshot::text as snapshot, c.as_of::text as as_of, s.model, s.definition, s.consumed_batch,
+    {#- Where two threads asked, both go on with the same answer. -#}
+    {{ return(memory.setdefault(name, maintenance_state_of(run_query(maintenance_state_sql())))) }}
+{% endmacro %}
+
+
+{% macro maintenance_state_sql() %}
+    {{ return("select c.batch, c.snapshot::text as snapshot, c.as_of::text as as_of, s.model, s.definition, s.consumed_batch,
             (extract(epoch from s.rebuilt_at) * 1000000)::bigint as rebuilt_at
-         from " ~ change_cursor() ~ " c left join " ~ model_state() ~ " s on true") -%}
+        from " ~ change_cursor() ~ " c left join " ~ model_state() ~ " s on true") }}
+{% endmacro %}
+
+
+{% macro maintenance_state_of(found) %}
     {%- set models = {} -%}
     {%- for row in found.rows if row['model'] -%}
         {%- do models.update({row['model']: {
             'definition': row['definition'], 'consumed': row['consumed_batch'] | int, 'rebuilt_at': row['rebuilt_at'] | int}}) -%}
     {%- endfor -%}
     {%- set first = found.rows[0] -%}
-    {#- Where two threads asked, both go on with the same answer. -#}
-    {{ return(memory.setdefault(name, {'batch': first['batch'] | int, 'snapshot': first['snapshot'], 'as_of': first['as_of'], 'models': models})) }}
+    {{ return({'batch': first['batch'] | int, 'snapshot': first['snapshot'], 'as_of': first['as_of'], 'models': models}) }}
 {% endmacro %}
 
 
-{% macro forget_maintenance_state() %}
+{#- What was known is old; `now`, where it is given, holds instead. -#}
+{% macro forget_maintenance_state(now=none) %}
     {%- set memory = run_memory() -%}
-    {%- do memory.update({'times_forgotten': memory.get('times_forgotten', 0) + 1}) -%}
+    {%- set times = memory.get('times_forgotten', 0) + 1 -%}
+    {%- if now -%} {%- do memory.update({'maintenance state ' ~ times: now}) -%} {%- endif -%}
+    {%- do memory.update({'times_forgotten': times}) -%}
 {% endmacro %}
 
 

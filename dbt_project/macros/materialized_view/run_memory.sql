@@ -15,14 +15,20 @@
     {%- set memory = run_memory() -%}
     {%- set name = relation.schema ~ '.' ~ relation.identifier -%}
     {%- if memory.get('has_retired') and not at_start -%} {{ return(ask_relation_states([relation]).get(name, {'exists': false})) }} {%- endif -%}
-    {%- if 'relations' not in memory -%}
-        {%- set all = [relation] -%}
-        {%- for node in graph.nodes.values() if node.resource_type == 'model' -%}
-            {%- do all.append({'schema': node.schema, 'identifier': node.alias or node.name}) -%}
-        {%- endfor -%}
-        {%- do memory.update({'relations': ask_relation_states(all)}) -%}
-    {%- endif -%}
+    {%- do look_at_relations(relation) -%}
     {{ return(memory['relations'].get(name, {'exists': false})) }}
+{% endmacro %}
+
+
+{#- A project may do it on-run-start, where a connection is open anyway. -#}
+{% macro look_at_relations(also=none) %}
+    {%- set memory = run_memory() -%}
+    {%- if 'relations' in memory -%} {{ return('') }} {%- endif -%}
+    {%- set all = [also] if also else [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' -%}
+        {%- do all.append({'schema': node.schema, 'identifier': node.alias or node.name}) -%}
+    {%- endfor -%}
+    {%- do memory.update({'relations': ask_relation_states(all)}) -%}
 {% endmacro %}
 
 

@@ -32,13 +32,21 @@ with
                     case when reps > 0 then reps * 274877906944 + coalesce(round(weight_kg * 100000000)::bigint, 0) end
                 ) as reps_pack,
                 sum(round(rpe * 100)) as rpe_hundredths,
-                count(rpe)::int as rpe_sets
+                count(rpe)::int as rpe_sets,
+                string_agg(
+                    float4send(coalesce(weight_kg, 0)::real)
+                    || int2send(reps::smallint)
+                    || float4send(coalesce(rpe, 'NaN')::real),
+                    ''::bytea
+                    order by position
+                ) as packed_sets
             from
                 (
                     -- In order, so that Postgres computes each of these once per set, not once per aggregate.
                     select
                         workout_key,
                         exercise_key,
+                        position,
                         case when is_working then reps end as reps,
                         case when is_working then weight_kg end as weight_kg,
                         case when is_working then volume_e8 end as volume_e8,
@@ -48,7 +56,7 @@ with
                     where
                         {{ slice }}
                         {%- if is_partial() %} and workout_key in {{ changed_keys(["workout_key"]) }} {%- endif %}
-                    order by workout_key, exercise_key
+                    order by workout_key, exercise_key, position
                 ) as sets
             group by workout_key, exercise_key
         {%- endfor %}
@@ -73,6 +81,7 @@ select
     mod(sessions.set_volume_pack, 32768)::int as set_volume_reps,
     (sessions.reps_pack / 274877906944)::int as most_reps,
     coalesce(sessions.rpe_hundredths, 0)::int as rpe_hundredths,
-    sessions.rpe_sets
+    sessions.rpe_sets,
+    sessions.packed_sets
 from sessions
 join {{ ref("stg_workouts") }} as workouts on workouts.workout_key = sessions.workout_key

@@ -10,7 +10,7 @@
 {%- set ranges = {"7d": 7, "30d": 30, "90d": 90, "365d": 365, "all": none} %}
 {%- set previous_spans = {"7d": 1, "30d": 3, "90d": 5, "365d": 7, "all": 9} %}
 with
-    people as not materialized(
+    people as materialized(
         select user_key, ({{ as_of() }} at time zone time_zone)::date as today_on
         from {{ ref("user_zones") }}
         {%- if is_partial() %} where user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
