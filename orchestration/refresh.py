@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from orchestration.definitions import defs
 from orchestration.jobs import MARTS_JOB, REFRESH_JOB
-from orchestration.run import AS_OF_TAG, FULL_TAG
+from orchestration.run import AS_OF_TAG, FULL_TAG, keep_connections
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def refresh(*, as_of: datetime | None, full: bool, plans: bool, log_file: Path) 
     run_id = str(uuid.uuid4())
     total = len(set(job.asset_layer.executable_asset_keys) & set(job.asset_layer.selected_asset_keys))
     with dg.DagsterInstance.get() as instance:
+        keep_connections(instance)
         done = threading.Event()
         watcher = threading.Thread(target=_show_progress, args=(instance, run_id, total, done, console), daemon=True)
         watcher.start()
