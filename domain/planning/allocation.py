@@ -1,6 +1,7 @@
 """How many sets each slot gets: muscle limits first, then the minutes of the session, then growth from week to week."""
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from domain.planning.session_time import (
     SHORT_ISOLATION_REST,
     budget_seconds,
     exercise_seconds,
-    superset_saving,
+    round_saving,
 )
 from domain.planning.splits import ISOLATION, MAIN, SECONDARY
 from domain.planning.volume import DELOAD_SHARE, WORDS, Room, fits, grown, lesser
@@ -32,12 +33,12 @@ class Week:
     row: NDArray[np.int16]
     sets: NDArray[np.int8]
     role: NDArray[np.int8]
-    work_seconds: NDArray[np.int32]
+    work_seconds: NDArray[np.int16]
     """Of one set, both sides, at the top of the range."""
-    rest_seconds: NDArray[np.int32]
+    rest_seconds: NDArray[np.int16]
     warmup_sets: NDArray[np.int8]
-    repetition_seconds: NDArray[np.int32]
-    setup_seconds: NDArray[np.int32]
+    repetition_seconds: NDArray[np.int16]
+    setup_seconds: NDArray[np.int16]
     superset: NDArray[np.int8]
     """Number of the pair within its session, 0 alone."""
     reason: NDArray[np.int8]
@@ -56,37 +57,41 @@ def warmup_counts(row: NDArray[np.int16], role: NDArray[np.int8], minutes: NDArr
     return np.maximum(count - (minutes < SHORT_SESSION_MINUTES), 0).astype(np.int8)
 
 
-def limit_by_muscle(week: Week, bounds: NDArray[np.uint64], table: Movements) -> Week:
-    """Take sets off, or a slot out, wherever a muscle would pass its weekly bound ((WORDS, users), half sets, packed).
+def limit_by_muscle(week: Week, bounds: NDArray[np.uint64], table: Movements) -> tuple[Week, NDArray[np.uint64]]:
+    """Take sets off, or a slot out, wherever a muscle would pass its weekly bound ((WORDS, users), half sets, packed); and what is left.
 
-    Slots are filled in order of importance: the first of every session, then the second …; each keeps as many sets as fit.
+    Slots are filled in order of importance: the first of every session, then the second …; each keeps as many sets as fit, none
+    if that were fewer than FEWEST_SETS.
     """
-    over = np.flatnonzero(exceeds(week, week.sets, bounds, table))
+    total = half_sets(week.row, week.sets, table)
+    over = np.flatnonzero(~fits(total, bounds))
     if not len(over):
-        return week
+        return week, total
     row, sets = week.row.take(over, axis=2), week.sets.take(over, axis=2)
     reason = week.reason.take(over, axis=2)
-    _limit(row, sets, reason, bounds.take(over, axis=1), table)
+    total[:, over] = _limit(row, sets, reason, bounds.take(over, axis=1), table)
     merged, merged_reason = week.sets.copy(), week.reason.copy()
     merged[:, :, over], merged_reason[:, :, over] = sets, reason
-    return replace(week, sets=merged, reason=merged_reason)
+    return replace(week, sets=merged, reason=merged_reason), total
 
 
-def _half_sets(week: Week, sets: NDArray[np.int8], table: Movements) -> NDArray[np.uint64]:
+def half_sets(row: NDArray[np.int16], sets: NDArray[np.int8], table: Movements) -> NDArray[np.uint64]:
     """(WORDS, users) half sets per muscle of a week, packed."""
     days, slots, users = sets.shape
     total = np.zeros((WORDS, users), dtype=np.uint64)
     for day in range(days):
         for slot in range(slots):
-            total += table.muscles.take(week.row[day, slot], axis=1) * sets[day, slot].astype(np.uint64)
+            if sets[day, slot].any():
+                total += table.muscles.take(row[day, slot], axis=1) * sets[day, slot].view(np.uint8)
     return total
 
 
-def _limit(row: NDArray[np.int16], sets: NDArray[np.int8], reason: NDArray[np.int8], bounds: NDArray[np.uint64], table: Movements) -> None:
-    """In place."""
-    days, slots, users = sets.shape
+def _limit(
+    row: NDArray[np.int16], sets: NDArray[np.int8], reason: NDArray[np.int8], bounds: NDArray[np.uint64], table: Movements
+) -> NDArray[np.uint64]:
+    """Sets and reasons in place; the half sets that are left."""
+    days, slots, _ = sets.shape
     room = Room(bounds)
-    everybody = np.ones(users, dtype=bool)
     for slot in range(slots):
         for day in range(days):
             words = table.muscles.take(row[day, slot], axis=1)
@@ -97,9 +102,11 @@ def _limit(row: NDArray[np.int16], sets: NDArray[np.int8], reason: NDArray[np.in
                 while not ok.all():
                     count -= ~ok
                     ok |= (count <= 0) | room.fits(words * count.astype(np.uint64))
+                count *= (count >= FEWEST_SETS) | (count == sets[day, slot])
                 reason[day, slot] = pick(count != sets[day, slot], _MUSCLE_LIMIT, reason[day, slot])
                 sets[day, slot] = count
-            room.take(words * count.astype(np.uint64), everybody)
+            room.take(words, count)
+    return room.counted()
 
 
 def fit_time(week: Week, minutes: NDArray[np.int16], table: Movements) -> Week:
@@ -130,7 +137,6 @@ class Clock:
     """How long the sessions of a week take with any number of sets: what a slot and what each of its sets costs is worked out once."""
 
     def __init__(self, week: Week) -> None:
-        self.week = week
         once, self.each = exercise_seconds(
             work_seconds=week.work_seconds,
             rest_seconds=week.rest_seconds,
@@ -139,31 +145,27 @@ class Clock:
             repetition_seconds=week.repetition_seconds,
         )
         self.once = (once * (week.sets > 0)).sum(axis=1, dtype=np.int32)
-        self.has_pairs = bool(week.superset.any())
+        self.pairs: list[tuple[int, int, NDArray[np.int16]]] = []
+        """Slots that share their rest anywhere, and what each round saves (days, users)."""
+        if week.superset.any():
+            for one, other in combinations(range(week.sets.shape[1]), 2):
+                paired = (week.superset[:, one] > 0) & (week.superset[:, one] == week.superset[:, other])
+                if paired.any():
+                    self.pairs.append((one, other, round_saving(week.rest_seconds[:, one], week.rest_seconds[:, other]) * paired))
 
     def seconds(self, sets: NDArray[np.int8]) -> NDArray[np.int32]:
         """(days, users) length of each session without the general warm-up; `sets` has its zeros where the week has them."""
-        alone = np.einsum("dsu,dsu->du", sets, self.each, dtype=np.int32, casting="safe") + self.once
-        if not self.has_pairs:
-            return alone
-        return alone - _savings(sets, self.week.rest_seconds, self.week.superset)
+        out: NDArray[np.int32] = np.einsum("dsu,dsu->du", sets, self.each, dtype=np.int32, casting="safe") + self.once
+        for one, other, saving in self.pairs:
+            out -= np.minimum(sets[:, one], sets[:, other]) * saving
+        return out
 
-
-def _savings(sets: NDArray[np.int8], rest: NDArray[np.int32], superset: NDArray[np.int8]) -> NDArray[np.int32]:
-    slots = sets.shape[1]
-    saved = np.zeros((sets.shape[0], sets.shape[2]), dtype=np.int32)
-    for one in range(slots):
-        for other in range(one + 1, slots):
-            paired = (superset[:, one] > 0) & (superset[:, one] == superset[:, other])
-            if paired.any():
-                saving = superset_saving(
-                    sets_one=sets[:, one].astype(np.int32),
-                    sets_other=sets[:, other].astype(np.int32),
-                    rest_one=rest[:, one],
-                    rest_other=rest[:, other],
-                )
-                saved += saving * paired
-    return saved
+    def of_users(self, users: NDArray[np.intp]) -> "Clock":
+        """The same for some of the users."""
+        part = object.__new__(Clock)
+        part.each, part.once = self.each.take(users, axis=2), self.once.take(users, axis=1)
+        part.pairs = [(one, other, saving.take(users, axis=1)) for one, other, saving in self.pairs]
+        return part
 
 
 def of_users(week: Week, users: NDArray[np.intp]) -> Week:
@@ -214,13 +216,8 @@ class _Fitting:
         self.saved = np.zeros_like(self.alone)
         for one, other in self.pairs:
             paired = (self.superset[:, one] > 0) & (self.superset[:, one] == self.superset[:, other])
-            saving = superset_saving(
-                sets_one=self.sets[:, one].astype(np.int32),
-                sets_other=self.sets[:, other].astype(np.int32),
-                rest_one=self.rest[:, one],
-                rest_other=self.rest[:, other],
-            )
-            self.saved += saving * paired
+            saving = round_saving(self.rest[:, one], self.rest[:, other]) * paired
+            self.saved += np.minimum(self.sets[:, one], self.sets[:, other]) * saving
 
     def _too_long(self) -> NDArray[np.bool_]:
         return self.alone - self.saved > self.budget
@@ -301,51 +298,84 @@ class _Fitting:
 
 
 def grow(
-    week: Week, sets: NDArray[np.int8], most: NDArray[np.int8], bounds: NDArray[np.uint64], spare: NDArray[np.int32], table: Movements
-) -> NDArray[np.int8]:
-    """The following week's sets: one more per slot, in order of importance, wherever everything allows it.
+    row: NDArray[np.int16],
+    sets: NDArray[np.int8],
+    most: NDArray[np.int8],
+    bounds: NDArray[np.uint64],
+    total: NDArray[np.uint64],
+    each: NDArray[np.int16],
+    spare: NDArray[np.int32],
+    table: Movements,
+) -> tuple[NDArray[np.int8], NDArray[np.uint64]]:
+    """The following week's sets, and their half sets per muscle: one more per slot, in order of importance, wherever all allows it.
 
-    No muscle grows by more than a fifth (rounded down to half sets) nor past `bounds` (WORDS, users); no slot passes `most`
-    (days, slots, users); no session takes longer than its `spare` seconds (days, users) more. Paired slots grow with their rest.
+    No muscle grows by more than a fifth of its `total` (rounded down to half sets) nor past `bounds` (WORDS, users each); no slot
+    passes `most` (days, slots, users); no session takes more than its `spare` seconds (days, users) longer, `each` per set. Paired
+    slots grow with their rest.
     """
     days, slots, _ = sets.shape
-    total = _half_sets(week, sets, table)
     room = Room(lesser(grown(total), bounds), total)
     after, left = sets.copy(), spare.copy()
+    open_ = (sets > 0) & (sets < most)
     for slot in range(slots):
         for day in range(days):
-            words = table.muscles.take(week.row[day, slot], axis=1)
-            cost = week.work_seconds[day, slot] + week.rest_seconds[day, slot]
-            add = (after[day, slot] > 0) & (after[day, slot] < most[day, slot]) & (cost <= left[day]) & room.fits(words)
-            after[day, slot] += add
-            left[day] -= cost * add
-            room.take(words, add)
-    return after
+            cost = each[day, slot]
+            may = open_[day, slot] & (cost <= left[day])
+            if may.any():
+                words = table.muscles.take(row[day, slot], axis=1)
+                may &= room.fits(words)
+                after[day, slot] += may
+                left[day] -= cost * may
+                room.take(words, may)
+    return after, room.counted()
 
 
-def start_small(week: Week, sets: NDArray[np.int8], bounds: NDArray[np.uint64], table: Movements) -> NDArray[np.int8]:
+def start_small(
+    row: NDArray[np.int16], role: NDArray[np.int8], sets: NDArray[np.int8], bounds: NDArray[np.uint64], table: Movements
+) -> NDArray[np.int8]:
     """At most `sets` (days, slots, users), such that the muscles that an exercise trains directly keep to `bounds` (WORDS, users).
 
-    Every exercise keeps one set, so that no movement disappears; further ones are dealt out round by round, in order of importance.
-    Indirect work counts, but only an exercise's own muscles hold it back: isolation work gives way to compounds, not they to it.
+    Fewer exercises with sets that are worth the set-up, rather than all with one: in order of importance an exercise gets
+    FEWEST_SETS, a main one MAIN_SETS, or is left out; further sets are dealt out round by round. The first of a session always keeps
+    FEWEST_SETS. Indirect work counts, but only an exercise's own muscles hold it back: isolation work gives way to compounds, not
+    they to it.
     """
-    days, slots, _ = sets.shape
-    after = np.minimum(sets, np.int8(1))
-    room = Room(bounds, _half_sets(week, after, table))
-    for _ in range(1, int(sets.max(initial=0))):
+    days, slots, users = sets.shape
+    first = np.minimum(sets, np.int8(FEWEST_SETS))
+    after, seen = np.zeros_like(sets), np.zeros((days, users), dtype=bool)
+    for slot in range(slots):
+        after[:, slot] = first[:, slot] * ~seen
+        seen |= sets[:, slot] > 0
+    room = Room(bounds, half_sets(row, after, table))
+
+    def deal(slot: int, day: int, count: NDArray[np.int8]) -> None:
+        if count.any():
+            words = table.muscles.take(row[day, slot], axis=1)
+            fits_in = room.fits(words * count.astype(np.uint64), table.direct.take(row[day, slot], axis=1))
+            count = count * fits_in
+            after[day, slot] += count
+            room.take(words, count)
+
+    for slot in range(slots):
+        for day in range(days):
+            deal(slot, day, first[day, slot] * (after[day, slot] == 0))
+            deal(slot, day, _one_more(after, sets, day, slot, MAIN_SETS) & (role[day, slot] == MAIN))
+    for number in range(FEWEST_SETS + 1, int(sets.max(initial=0)) + 1):
         for slot in range(slots):
             for day in range(days):
-                words = table.muscles.take(week.row[day, slot], axis=1)
-                direct = table.direct.take(week.row[day, slot], axis=1)
-                add = (after[day, slot] < sets[day, slot]) & room.fits(words, direct)
-                after[day, slot] += add
-                room.take(words, add)
+                deal(slot, day, _one_more(after, sets, day, slot, number))
     return after
 
 
-def exceeds(week: Week, sets: NDArray[np.int8], bounds: NDArray[np.uint64], table: Movements) -> NDArray[np.bool_]:
-    """(users,) whether a muscle gets more than its bound."""
-    return ~fits(_half_sets(week, sets, table), bounds)
+FEWEST_SETS: Final = 2
+MAIN_SETS: Final = 3
+"""An exercise is worth its set-up from two sets on, what a session is about gets three first: 2-3 sets per exercise (ACSM 2026)."""
+
+
+def _one_more(after: NDArray[np.int8], sets: NDArray[np.int8], day: int, slot: int, number: int) -> NDArray[np.int8]:
+    """One where a slot may be raised to so many sets, else nought (per user)."""
+    now = after[day, slot]
+    return ((now > 0) & (now < np.minimum(sets[day, slot], np.int8(number)))).view(np.int8)
 
 
 def deload(sets: NDArray[np.int8]) -> NDArray[np.int8]:

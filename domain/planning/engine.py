@@ -23,7 +23,7 @@ from domain.planning.session_time import SHORTEST_SESSION_MINUTES
 from domain.planning.splits import ISOLATION, MAIN
 from domain.vocabulary import Goal, Muscle
 
-ENGINE_VERSION: Final = "1.2.2"
+ENGINE_VERSION: Final = "1.3.0"
 """Raised whenever the same inputs would give another plan."""
 KINDS_TOGETHER: Final = 512
 CHUNK: Final = 4096
@@ -134,8 +134,10 @@ def _plan_chunk(
 
     # Dose
     dose = table.dose.take(row)
+    heavy = _WAVES[clean.goal] & (clean.experience != BEGINNER)
     who = (clean.goal.astype(np.int16) * np.int16(len(LEVELS)) + clean.experience) * np.int16(9)
-    which = (who + (role * np.int8(3) + dose)).astype(np.intp)
+    lighter = heavy & (role == MAIN) & (dose == schemes.LOADED) & ~table.takes_few_reps.take(row)
+    which = (who + ((role + lighter) * np.int8(3) + dose)).astype(np.intp)
     sets = tables["sets"].take(which) * (row != empty)
     rep_min, rep_max, rest = tables["rep_min"].take(which), tables["rep_max"].take(which), tables["rest"].take(which)
     lighter = clean.low_adherence & (role != MAIN) & (sets > 2)
@@ -147,20 +149,21 @@ def _plan_chunk(
         row=row,
         sets=sets,
         role=role,
-        work_seconds=np.ceil(rep_max * repetition).astype(np.int32),
-        rest_seconds=rest.astype(np.int32),
+        work_seconds=np.ceil(rep_max * repetition).astype(np.int16),
+        rest_seconds=rest,
         warmup_sets=allocation.warmup_counts(row, role, clean.minutes, table),
-        repetition_seconds=np.ceil(repetition).astype(np.int32),
-        setup_seconds=table.setup_seconds.take(row),
+        repetition_seconds=np.ceil(repetition).astype(np.int16),
+        setup_seconds=table.setup_seconds.take(row).astype(np.int16),
         superset=np.zeros(row.shape, dtype=np.int8),
         reason=sets_reason,
     )
     bounds = tables["bounds"][:, clean.experience]
-    week = allocation.limit_by_muscle(week, bounds, table)
-    week = allocation.fit_time(week, clean.minutes, table)
-    clock = allocation.Clock(week)
+    week, total = allocation.limit_by_muscle(week, bounds, table)
     supported = recent.half_sets_supported(history, history_row, owner, clean.starts_on, clean.experience, table)
-    by_phase = _sets_by_phase(week, clean, bounds, supported, table)
+    week, base, small = _first_week(week, total, clean, supported, table)
+    week = allocation.fit_time(week, clean.minutes, table)
+    clock, base = allocation.Clock(week), np.minimum(base, week.sets)
+    by_phase = _sets_by_phase(week, base, clock, small, clean, bounds, supported, table)
     few = np.where(clean.weeks_off > layoff.FREE_WEEKS, _LAYOFF, _RECENT)
     reason_of_sets = pick(by_phase[0] < week.sets, few, week.reason)
 
@@ -174,10 +177,13 @@ def _plan_chunk(
     place = (taken - user * (days * row.shape[1])) * users + user
 
     def flat(values: NDArray) -> NDArray:
-        return values.ravel()[place]
+        return values.ravel().take(place)
 
     phase = clean.phase[user]
-    base = np.stack([flat(by_phase[number]) for number in range(WEEKS)], axis=1)
+    # Four weeks' sets in one word, turned to begin with the plan's first week
+    weekly_sets = flat(sum(by_phase[number].astype(np.uint32) << np.uint32(8 * number) for number in range(WEEKS)))
+    turn = (phase * 8).astype(np.uint32)
+    weekly_sets = weekly_sets >> turn | weekly_sets << (np.uint32(32) - turn)
     row, role, rep_min, rep_max = flat(row), flat(role), flat(rep_min), flat(rep_max)
     careful = limits.is_careful(row, clean.caution.take(user), table).view(np.int8)
     weeks_back = pick(limits.is_returning(row, clean.returning.take(user), table), clean.weeks_back.take(user), -1)
@@ -193,7 +199,7 @@ def _plan_chunk(
     grid = loads.grid_of(row, user, person, table, lists)
     log = loads.Log.of(history, history_row, owner, person, estimates, table)
     first = loads.first_load(slots_of, person, log, grid, lists, table)
-    waves = (role == MAIN) & (_WAVES[clean.goal] & (clean.experience != BEGINNER))[user]
+    waves = (role == MAIN) & heavy[user] & table.takes_few_reps.take(row)
     weekly, why = loads.weekly_loads(first, waves, phase, grid, lists)
 
     # Weeks of the mesocycle in the order of the plan
@@ -239,13 +245,13 @@ def _plan_chunk(
         "exercise_key": table.key[row],
         "rep_min": rep_min,
         "rep_max": rep_max,
-        "rest_seconds": flat(week.rest_seconds).astype(np.int16),
+        "rest_seconds": flat(week.rest_seconds),
         "superset": flat(week.superset),
         "warmup_sets": flat(week.warmup_sets),
         "exercise_reason": flat(choice.reason),
         "sets_reason": flat(reason_of_sets),
         "numbers": first.numbers,
-        "sets": base.ravel().take(np.arange(0, WEEKS * len(user), WEEKS)[:, None] + weeks.take(user, axis=0)),
+        "sets": weekly_sets.astype("<u4").view(np.int8).reshape(-1, WEEKS),
         "load_kg": weekly,
         "reserve": reserve,
         "load_reason": why,
@@ -377,37 +383,62 @@ def _spare(row: NDArray[np.int16], sets: NDArray[np.int8], reason: NDArray[np.in
     reason[:, :, users] = pick(fewer, _SPARED, reason.take(users, axis=2))
 
 
-def _sets_by_phase(
-    week: allocation.Week, clean: Profiles, bounds: NDArray[np.uint64], supported: NDArray[np.uint64], table: Movements
-) -> NDArray[np.int8]:
-    """(4, days, slots, users) sets in each week of a mesocycle, the deload last.
+def _first_week(
+    week: allocation.Week, total: NDArray[np.uint64], clean: Profiles, supported: NDArray[np.uint64], table: Movements
+) -> tuple[allocation.Week, NDArray[np.int8], NDArray[np.bool_]]:
+    """The exercises that are worth their place, their sets in the first building week (days, slots, users), and who starts smaller.
 
-    Up to the plan's first building week no muscle passes what is `supported` by the last four weeks; from there it grows.
+    No muscle passes what is `supported` by the last four weeks; `total` is what it would get.
     """
-    out = np.empty((WEEKS, *week.sets.shape), dtype=np.int8)
-    base = week.sets.copy()
-    if (clean.weeks_off > layoff.FREE_WEEKS).any():
+    base = week.sets
+    away = clean.weeks_off > layoff.FREE_WEEKS
+    if away.any():
         base = np.ceil(base * layoff.sets_factor(clean.weeks_off) - np.float32(1e-3)).astype(np.int8)
-    much = allocation.exceeds(week, base, supported, table)
+        users = np.flatnonzero(away)
+        total[:, users] = allocation.half_sets(week.row.take(users, axis=2), base.take(users, axis=2), table)
+    much = ~volume.fits(total, supported)
     many = np.flatnonzero(much)
     if len(many):
-        base[:, :, many] = allocation.start_small(
-            allocation.of_users(week, many), base.take(many, axis=2), supported.take(many, axis=1), table
-        )
+        row, role = week.row.take(many, axis=2), week.role.take(many, axis=2)
+        small = allocation.start_small(row, role, base.take(many, axis=2), supported.take(many, axis=1), table)
+        base = base.copy()
+        base[:, :, many] = small
+        week = replace(week, sets=week.sets * (base > 0))
+    return week, base, much | away
+
+
+def _sets_by_phase(
+    week: allocation.Week,
+    base: NDArray[np.int8],
+    clock: allocation.Clock,
+    small: NDArray[np.bool_],
+    clean: Profiles,
+    bounds: NDArray[np.uint64],
+    supported: NDArray[np.uint64],
+    table: Movements,
+) -> NDArray[np.int8]:
+    """(4, days, slots, users) sets in each week of a mesocycle from the first one's (`base`), the deload last.
+
+    Who starts `small` grows back to the week's sets, who trains for size beyond them; up to the plan's first building week no
+    muscle passes what is `supported`.
+    """
+    out = np.empty((WEEKS, *base.shape), dtype=np.int8)
     out[:3] = base
     builds = _GROWS[clean.goal] & (clean.experience != BEGINNER) & ~clean.low_adherence
-    growing = np.flatnonzero(builds | much | (clean.weeks_off > layoff.FREE_WEEKS))
+    growing = np.flatnonzero(builds | small)
     if len(growing):
-        part = allocation.of_users(week, growing)
-        sets, current = part.sets, base.take(growing, axis=2)
-        most = np.maximum(np.minimum(sets + np.int8(2), np.int8(schemes.MOST_SETS_OF_AN_EXERCISE)) * builds[growing], sets)
-        limit = bounds.take(growing, axis=1)
+        row, current, sets = week.row.take(growing, axis=2), base.take(growing, axis=2), week.sets.take(growing, axis=2)
+        further = pick(week.role == MAIN, np.int8(schemes.MAIN_SETS_ADDED), np.full_like(base, schemes.OTHER_SETS_ADDED))
+        most = sets + further.take(growing, axis=2) * builds[growing]
+        most = np.maximum(np.minimum(most, np.int8(schemes.MOST_SETS_OF_AN_EXERCISE)), sets)
+        limit, part = bounds.take(growing, axis=1), clock.of_users(growing)
         careful_limit = volume.lesser(limit, supported.take(growing, axis=1))
         budget, phase = allocation.budget_seconds(clean.minutes[growing]), clean.phase[growing]
-        clock = allocation.Clock(part)
+        total = allocation.half_sets(row, current, table)
         for number in (1, 2):
             bound = pick((phase >= number) & (phase < 3), careful_limit, limit)
-            current = allocation.grow(part, current, most, bound, budget - clock.seconds(current), table)
+            spare = budget - part.seconds(current)
+            current, total = allocation.grow(row, current, most, bound, total, part.each, spare, table)
             out[number][:, :, growing] = current
     out[3] = allocation.deload(out[0])
     return out

@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.planning.inputs import History, PlanningInputs
-from domain.planning.pick import pick
+from domain.planning.inputs import SESSIONS_KEPT, History, PlanningInputs
 
 # Constants of the splitmix64 generator (Steele, Lea, Flood 2014), whose output function mixes all bits.
 _GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -81,21 +80,26 @@ _HISTORY: Final = (
 
 
 def _history_hashes(history: History) -> NDArray[np.uint64]:
-    """Each row's bytes as words, every word times a number of its place, summed and mixed; then summed by user."""
-    parts = []
-    for name in _HISTORY:
+    """Each row's bytes as words, every word times a number of its column and place, summed and mixed; then summed by user."""
+    rows = np.zeros(len(history), dtype=np.uint64)
+    odd = mix(np.arange(len(_HISTORY) + SESSIONS_KEPT, dtype=np.uint64)) | np.uint64(1)
+    for number, name in enumerate(_HISTORY):
         column = getattr(history, name)
-        matrix = column[:, None] if column.ndim == 1 else column
-        if matrix.dtype.kind == "f":
-            matrix = pick(np.isnan(matrix), np.float32(np.nan), matrix.astype(np.float32) + np.float32(0))
-        parts.append(np.ascontiguousarray(matrix).view(np.uint8).reshape(len(history), matrix.shape[1] * matrix.itemsize))
-    width = sum(part.shape[1] for part in parts)
-    whole = np.zeros((len(history), -(-width // 8) * 8), dtype=np.uint8)
-    np.concatenate(parts, axis=1, out=whole[:, :width])
-    row_words = whole.view("<u8")
-    # Folding the upper half into the lower one lets every bit reach the upper half of the product, whatever its place.
-    odd = mix(np.arange(row_words.shape[1], dtype=np.uint64)) | np.uint64(1)
-    return _sum_by_user(mix(np.einsum("ij,j->i", row_words ^ (row_words >> np.uint64(32)), odd)), history.offsets)
+        if column.dtype.kind == "f":
+            column = np.fmax(column, np.float32(-np.inf)) + np.float32(0)
+        size = column.itemsize * (column.shape[1] if column.ndim == 2 else 1)
+        word = np.dtype("<u8" if size % 8 == 0 else "<u4" if size % 4 == 0 else "<u2")
+        row_words = np.ascontiguousarray(column).ravel().view(word).astype(np.uint64, copy=False)
+        if word.itemsize == 8:
+            # Folding the upper half into the lower one lets every bit reach the upper half of the product, whatever its place.
+            row_words = row_words ^ (row_words >> np.uint64(32))
+        at = row_words.reshape(len(history), size // word.itemsize)
+        total = at[:, 0] * odd[len(_HISTORY)]
+        for place in range(1, at.shape[1]):
+            total += at[:, place] * odd[len(_HISTORY) + place]
+        total *= odd[number]
+        rows += total
+    return _sum_by_user(mix(rows), history.offsets)
 
 
 def _inventory_hashes(inputs: PlanningInputs) -> NDArray[np.int64]:

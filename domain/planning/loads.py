@@ -567,8 +567,8 @@ def weekly_loads(
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
     """(slots, 4) loads and reasons of four weeks from the first week's; `phase` of the first week, like the rest per slot.
 
-    `waves`: whether the load rises weekly, by one to a few steps, 2-10 %; not where less was lifted than prescribed. A deload
-    takes a tenth off and is never heavier than any other week; the week after it goes back.
+    `waves`: whether the load rises weekly, by one to a few steps, 2-10 %; not where less was lifted than prescribed, nor where one
+    step is more than that: there repetitions come first. A deload takes a tenth off and is never heavier than any other week; the week after it goes back.
     """
     count = len(waves)
     deload = (3 - phase).astype(np.intp)
@@ -594,7 +594,8 @@ def weekly_loads(
             target = pick(target > working * np.float32(MOST_WEEKLY_RISE), one_step, target)
             due = np.minimum(before * layoff.week_factor(factor, week), working * np.float32(MOST_WEEKLY_RISE))
             due = floor_to(part, lists, pick(comes_back, due, working))
-            up, back = rises & builds & ~is_after & (target > working), comes_back & builds & (due > working)
+            up = rises & builds & ~is_after & (target > working) & (target <= working * np.float32(MOST_WEEKLY_RISE))
+            back = comes_back & builds & (due > working)
             why[moving[up], week], why[moving[back], week] = _R["week.load_up"], _R["week.layoff_return"]
             working = pick(up, target, pick(back, due, working))
             out[moving, week] = working

@@ -78,6 +78,8 @@ class Movements:
     is_compound: NDArray[np.bool_]
     is_heavy: NDArray[np.bool_]
     """Loaded compound work that wants a full warm-up."""
+    takes_few_reps: NDArray[np.bool_]
+    """Compound work on a bar: strength is trained there with few repetitions and small steps, elsewhere with a few more."""
     step_kg: NDArray[np.float32]
     step_lb: NDArray[np.float32]
     lightest_kg: NDArray[np.float32]
@@ -123,6 +125,7 @@ def movements(catalogue: Catalogue) -> Movements:
     )
     levels = catalogue.contraindication
     powers = (1 << np.arange(levels.shape[1])).astype(np.int64)
+    is_compound = np.append(frame["is_compound"].to_numpy(), False)
     sides = np.where(frame["laterality"].to_numpy(dtype=object) == "unilateral", 2, 1)
     columns: dict[str, Any] = {
         "key": np.append(catalogue.exercise_key, np.int32(-1)).astype(np.int32),
@@ -134,8 +137,9 @@ def movements(catalogue: Catalogue) -> Movements:
         "avoid": np.append((levels == 2) @ powers, 0).astype(np.uint16),
         "repetition_seconds": _padded(frame["seconds_per_repetition"] * sides, np.float32),
         "setup_seconds": _padded(frame["setup_seconds"], np.int32),
-        "is_compound": np.append(frame["is_compound"].to_numpy(), False),
-        "is_heavy": np.append(frame["is_compound"].to_numpy() & carries_load & (frame["fatigue"].to_numpy() >= 3), False),
+        "is_compound": is_compound,
+        "is_heavy": is_compound & np.append(carries_load & (frame["fatigue"].to_numpy() >= 3), False),
+        "takes_few_reps": is_compound & np.array([word in BARS for word in [*equipment, None]]),
         "step_kg": np.where(steps > 0, steps, np.float32(1)),
         "step_lb": np.where(np.append(step_lb, 0) > 0, np.append(step_lb, 0), 1).astype(np.float32),
         "lightest_kg": np.array([max(bar[0], step) for bar, step in zip(bar_weights, step_kg, strict=True)] + [0], dtype=np.float32),
@@ -264,7 +268,7 @@ def candidates(
     place_of[-1] = CANDIDATES
     spared = ~np.take_along_axis(allowed, unlimited.astype(np.intp), axis=0) & (unlimited != rows - 1)
     reason = np.where(spared, _SPARES, np.where(unlimited != ideal, _EQUIPMENT, _BEST))
-    return Candidates(best, absent, place_of, allowed, borrowed.any(axis=0), np.where(borrowed, _OTHER, reason).astype(np.int8))
+    return Candidates(best, absent, place_of, allowed, np.asarray(borrowed.any(axis=0)), np.where(borrowed, _OTHER, reason).astype(np.int8))
 
 
 @lru_cache(maxsize=4)
@@ -276,6 +280,8 @@ def _fit_table(table: Movements) -> NDArray[np.int16]:
         for e, level in enumerate(LEVELS):
             fit = table.priority.astype(np.int16) + 200
             fit = fit - np.where(compound_need & ~table.is_compound, 40, 0)
+            # Upright rows: where a shoulder is to be looked after they're what to modify first (Escalante 2017).
+            fit = fit - np.where((table.need == Need.LATERAL_RAISE) & table.is_compound, 40, 0)
             if goal in (Goal.STRENGTH, Goal.POWERLIFTING):
                 fit = fit + np.where(table.needs_barbell & compound_need, 8, 0)
             if goal in (Goal.STRENGTH, Goal.POWERLIFTING, Goal.HYPERTROPHY):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from domain.exercises.catalogue import Catalogue
 from domain.planning import recent
+from domain.planning.allocation import FEWEST_SETS
 from domain.planning.batch import WEEKS, PlanBatch
 from domain.planning.inputs import LEVELS, PlanningInputs
 from domain.planning.movements import movements
@@ -104,7 +105,7 @@ def growing_too_fast(batch: PlanBatch, inputs: PlanningInputs, catalogue: Catalo
 
 
 def starting_too_high(batch: PlanBatch, inputs: PlanningInputs, catalogue: Catalogue) -> NDArray[np.bool_]:
-    """A muscle whose direct sets in the first building week pass what the four weeks before support, unless each exercise is at one."""
+    """A muscle whose direct sets in the first building week pass what the four weeks before support, unless no exercise has more than two."""
     table, history = movements(catalogue), inputs.history
     owner = np.repeat(np.arange(len(inputs), dtype=np.int64), np.diff(history.offsets))
     level = np.where((inputs.experience >= 0) & (inputs.experience < len(LEVELS)), inputs.experience, 0)
@@ -114,7 +115,7 @@ def starting_too_high(batch: PlanBatch, inputs: PlanningInputs, catalogue: Catal
     direct = catalogue.muscle_credit[_rows(batch, catalogue)] == 1
     sets, several = np.zeros(supported.shape), np.zeros(supported.shape, dtype=bool)
     np.add.at(sets, _owner(batch), of_slot[:, None] * direct)
-    np.logical_or.at(several, _owner(batch), (of_slot > 1)[:, None] & direct)
+    np.logical_or.at(several, _owner(batch), (of_slot > FEWEST_SETS)[:, None] & direct)
     return np.asarray(((sets > supported + 1e-6) & several).any(axis=1))
 
 

@@ -48,6 +48,8 @@ _RESERVE: Final[dict[ExperienceLevel, tuple[int, int, int]]] = {
 """Repetitions in reserve in the three building weeks; failure isn't needed (Refalo 2023), beginners judge it badly (Steele 2017)."""
 
 MOST_SETS_OF_AN_EXERCISE: Final = 5
+MAIN_SETS_ADDED, OTHER_SETS_ADDED = 2, 1
+"""Over a mesocycle whose volume grows: what a session is about grows more than what fills it up."""
 
 
 def scheme(goal: Goal, level: ExperienceLevel, role: int, dose: int) -> Scheme:

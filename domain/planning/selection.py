@@ -104,9 +104,12 @@ def _personal(
     disliked_user, disliked_row = _rows(inputs.disliked.offsets, inputs.disliked.keys, table)
     disliked_code = np.sort(disliked_user * 1024 + disliked_row)
     if len(disliked_user):
-        need, place = table.need.take(disliked_row), pool.place_of.ravel().take(disliked_row * pool.place_of.shape[1] + kind[disliked_user])
+        own_need, place = (
+            table.need.take(disliked_row),
+            pool.place_of.ravel().take(disliked_row * pool.place_of.shape[1] + kind[disliked_user]),
+        )
         listed = np.flatnonzero(place < CANDIDATES)
-        at = need[listed].astype(np.intp) * users + disliked_user[listed]
+        at = own_need[listed].astype(np.intp) * users + disliked_user[listed]
         np.bitwise_or.at(disliked_bits.ravel(), at, np.left_shift(np.uint8(1), place[listed].view(np.uint8)))
         borrows = np.flatnonzero(pool.borrows.take(kind[disliked_user]))
         if len(borrows):

@@ -48,19 +48,17 @@ def exercise_seconds(
     setup_seconds: NDArray,
     warmup_sets: NDArray,
     repetition_seconds: NDArray,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """(what an exercise takes beside its sets, what each set takes): set-up and warm-up sets, then working sets with rests between
-    them, so the first part is one rest short. All integers, any one shape."""
+    them, so the first part is one rest short. All whole seconds, any one shape."""
     warmup = warmup_sets * (WARMUP_REPETITIONS * repetition_seconds + WARMUP_REST_SECONDS)
     once = setup_seconds + warmup - rest_seconds
-    return once.astype(np.int32), (work_seconds + rest_seconds).astype(np.int32)
+    return once.astype(np.int16), (work_seconds + rest_seconds).astype(np.int16)
 
 
-def superset_saving(*, sets_one: NDArray, sets_other: NDArray, rest_one: NDArray, rest_other: NDArray) -> NDArray[np.int32]:
-    """Seconds saved when two exercises take turns: the shorter one's rests vanish into the pair, each round costs a change.
+def round_saving(rest_one: NDArray[np.int16], rest_other: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Seconds that each round of a pair saves: the shorter rest vanishes into the pair, and it costs a change. Never negative.
 
-    Rounds = the smaller number of sets. Never negative.
+    Rounds = the smaller number of sets.
     """
-    rounds = np.minimum(sets_one, sets_other)
-    saved = rounds * (np.minimum(rest_one, rest_other) - SUPERSET_CHANGE_SECONDS)
-    return np.maximum(saved, 0).astype(np.int32)
+    return np.maximum(np.minimum(rest_one, rest_other) - np.int16(SUPERSET_CHANGE_SECONDS), np.int16(0))

@@ -75,10 +75,8 @@ class Room:
 
     def __init__(self, bounds: NDArray[np.uint64], total: NDArray[np.uint64] | None = None) -> None:
         """(WORDS, n) packed each, counts below 128. A muscle that is past its bound already gets no more, the others may."""
-        if total is None:
-            self.left = bounds | _GUARD
-        else:
-            self.left = (_lanes(np.maximum, bounds, total) | _GUARD) - total
+        self.most = (bounds if total is None else _lanes(np.maximum, bounds, total)) | _GUARD
+        self.left = self.most.copy() if total is None else self.most - total
 
     def fits(self, words: NDArray[np.uint64], only: NDArray[np.uint64] | None = None) -> NDArray[np.bool_]:
         """Whether (WORDS, n) more would leave every muscle within its bound; or those of `only` (see `guards`)."""
@@ -90,9 +88,13 @@ class Room:
         every = rest[0] & rest[1] & rest[2] & _GUARD
         return every == _GUARD
 
-    def take(self, words: NDArray[np.uint64], chosen: NDArray[np.bool_]) -> None:
-        """Count the words of the chosen users, which fit."""
-        self.left -= words * chosen
+    def take(self, words: NDArray[np.uint64], count: NDArray[np.bool_ | np.int8]) -> None:
+        """Count the words of each user so many times; they fit."""
+        self.left -= words * count.view(np.uint8)
+
+    def counted(self) -> NDArray[np.uint64]:
+        """What is counted so far, (WORDS, n) packed."""
+        return self.most - self.left
 
 
 assert WORDS == 3, "Room.fits names three words"

@@ -41,6 +41,7 @@ class Exercise:
     cold: dict[int, float]
     priority: int
     barbell: bool
+    few_reps: bool
 
 
 def exercises(catalogue: Catalogue) -> list[Exercise]:
@@ -77,6 +78,7 @@ def exercises(catalogue: Catalogue) -> list[Exercise]:
                 cold={-1: min(male, female), 0: female, 1: male},
                 priority=int(entry["priority"]),
                 barbell=entry["equipment"] == "barbell",
+                few_reps=bool(entry["is_compound"]) and bool(entry["equipment"]) and Equipment(entry["equipment"]) in BARS,
             )
         )
     return found
@@ -258,9 +260,10 @@ class Plan:
         self._choose()
         self._dose()
         self._limit()
+        starts_small = self._start_small()
         for day in range(user.days):
             self._fit(day)
-        self._weeks()
+        self._weeks(starts_small)
         if not self.refusal and not any(slot.sets for slot in self.slots):
             self.refusal = 2
         minutes = [[self._minutes(day, phase) for phase in range(4)] for day in range(user.days)]
@@ -278,6 +281,8 @@ class Plan:
         score = exercise.priority + 200
         compound_need = exercise.need in COMPOUND_NEEDS
         if compound_need and not exercise.compound:
+            score -= 40
+        if exercise.need == Need.LATERAL_RAISE and exercise.compound:
             score -= 40
         if user.goal in (Goal.STRENGTH, Goal.POWERLIFTING) and exercise.barbell and compound_need:
             score += 8
@@ -374,7 +379,10 @@ class Plan:
     def _dose(self) -> None:
         user = self.user
         for slot in self.slots:
-            scheme = schemes.scheme(user.goal, user.level, slot.role, slot.exercise.dose)
+            role = slot.role
+            if role == MAIN and self._heavy_goal() and slot.exercise.dose == 0 and not slot.exercise.few_reps:
+                role = SECONDARY
+            scheme = schemes.scheme(user.goal, user.level, role, slot.exercise.dose)
             slot.sets, (slot.rep_min, slot.rep_max), slot.rest = scheme.sets, scheme.reps, scheme.rest_seconds
             if user.low_adherence and slot.role != MAIN and slot.sets > 2:
                 slot.sets -= 1
@@ -392,6 +400,9 @@ class Plan:
                     slot.warmups = 1
                 if user.minutes < 40:
                     slot.warmups = max(slot.warmups - 1, 0)
+
+    def _heavy_goal(self) -> bool:
+        return self.user.goal in (Goal.STRENGTH, Goal.POWERLIFTING) and self.user.level is not ExperienceLevel.BEGINNER
 
     def _careful(self, exercise: Exercise) -> bool:
         return any(area in self.user.caution and severity == "caution" for area, severity in exercise.tags.items())
@@ -418,6 +429,9 @@ class Plan:
     def _start_small(self) -> bool:
         """Cut the first week to what the last four support; whether anything had to be cut."""
         supported = self._supported()
+        factor = 2 / 3 if self.user.weeks_off > 6 else 0.75 if self.user.weeks_off > 2 else 1.0
+        for slot in self.slots:
+            slot.by_phase = [math.ceil(slot.sets * factor - 1e-3)]
         wanted = [slot.by_phase[0] for slot in self.slots]
 
         def total() -> dict[Muscle, float]:
@@ -429,17 +443,29 @@ class Plan:
 
         if all(value <= supported[muscle] for muscle, value in total().items()):
             return False
-        for slot in self.slots:
-            slot.by_phase = [min(slot.by_phase[0], 1)]
         most = dict(zip(map(id, self.slots), wanted, strict=True))
-        for _ in range(max(wanted) - 1):
+        for slot in self.slots:
+            is_first = not any(other.sets > 0 and other.place < slot.place for other in self._day(slot.day))
+            slot.by_phase = [min(most[id(slot)], 2) if is_first else 0]
+
+        def raise_to(slot: Slot, sets: int) -> None:
+            before, slot.by_phase[0] = slot.by_phase[0], min(sets, most[id(slot)])
+            now = total()
+            own = [Muscle(muscle) for muscle, share in slot.exercise.muscles.items() if share == 1]
+            if any(now[muscle] > supported[muscle] for muscle in own):
+                slot.by_phase[0] = before
+
+        for slot in self._by_importance():
+            if slot.by_phase[0] == 0:
+                raise_to(slot, 2)
+            if slot.role == MAIN and slot.by_phase[0] == 2:
+                raise_to(slot, 3)
+        for sets in range(3, max(wanted) + 1):
             for slot in self._by_importance():
-                if slot.by_phase[0] < most[id(slot)]:
-                    slot.by_phase[0] += 1
-                    now = total()
-                    own = [Muscle(muscle) for muscle, share in slot.exercise.muscles.items() if share == 1]
-                    if any(now[muscle] > supported[muscle] for muscle in own):
-                        slot.by_phase[0] -= 1
+                if 0 < slot.by_phase[0] < min(sets, most[id(slot)]):
+                    raise_to(slot, slot.by_phase[0] + 1)
+        for slot in self.slots:
+            slot.sets = slot.sets if slot.by_phase[0] else 0
         return True
 
     def _day(self, day: int) -> list[Slot]:
@@ -455,6 +481,8 @@ class Plan:
             planned = slot.sets
             while slot.sets > 0 and any(total[Muscle(m)] + slot.sets * share > bound for m, share in slot.exercise.muscles.items()):
                 slot.sets -= 1
+            if slot.sets == 1 != planned:
+                slot.sets = 0
             if slot.sets != planned:
                 slot.sets_reason = "sets.muscle_limit"
             for muscle, share in slot.exercise.muscles.items():
@@ -526,14 +554,13 @@ class Plan:
             if too_long() and slot.sets > 1:
                 take(slot, 1)
 
-    def _weeks(self) -> None:
+    def _weeks(self, starts_small: bool) -> None:
         user = self.user
-        factor = 2 / 3 if user.weeks_off > 6 else 0.75 if user.weeks_off > 2 else 1.0
         builds = user.goal is Goal.HYPERTROPHY and user.level is not ExperienceLevel.BEGINNER
         builds = builds and not user.low_adherence
         for slot in self.slots:
-            slot.by_phase = [math.ceil(slot.sets * factor - 1e-3)]
-        grows = self._start_small() or builds or user.weeks_off > 2
+            slot.by_phase = [min(slot.by_phase[0], slot.sets)]
+        grows = starts_small or builds or user.weeks_off > 2
         for slot in self.slots:
             if slot.by_phase[0] < slot.sets:
                 slot.sets_reason = "sets.layoff" if user.weeks_off > 2 else "sets.recent_volume"
@@ -553,7 +580,7 @@ class Plan:
         limit = {muscle: math.floor(value * 2 * 1.2 + 1e-9) / 2 for muscle, value in total.items()}
         for slot in self._by_importance():
             now = slot.by_phase[-1]
-            most = max(min(slot.sets + 2, 5), slot.sets) if builds else slot.sets
+            most = max(min(slot.sets + (2 if slot.role == MAIN else 1), 5), slot.sets) if builds else slot.sets
             cost = slot.work() + slot.rest
             after = {Muscle(muscle): total[Muscle(muscle)] + share for muscle, share in slot.exercise.muscles.items()}
             room = all(value <= min(limit[m], MOST_SETS[self.user.level], supported.get(m, 99.0)) for m, value in after.items())
@@ -720,8 +747,8 @@ class Plan:
         return after, reason
 
     def _project(self, slot: Slot, load: float, before_break: float, factor: float, reason: str) -> None:
-        user, exercise = self.user, slot.exercise
-        waves = slot.role == MAIN and user.goal in (Goal.STRENGTH, Goal.POWERLIFTING) and user.level is not ExperienceLevel.BEGINNER
+        exercise = slot.exercise
+        waves = slot.role == MAIN and self._heavy_goal() and exercise.few_reps
         waves = waves and reason != "progress.hold.lifted_less"
         returning = reason in ("load.layoff", "load.after_limit")
         working = load
@@ -730,7 +757,8 @@ class Plan:
             if week:
                 after_deload = self.phases[week - 1] == 3
                 code = "week.after_deload" if after_deload else "week.hold"
-                if waves and not returning and phase != 3 and not after_deload and (up := self._next(exercise, working)) > working + 1e-6:
+                up = self._next(exercise, working)
+                if waves and not returning and phase != 3 and not after_deload and working + 1e-6 < up <= working * 1.1 + 1e-6:
                     working, code = up, "week.load_up"
                 if returning and phase != 3:
                     due = before_break * week_factor(factor, week)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.exercises.catalogue import load_catalogue
 from domain.planning import PlanBatch, plan_batch, reasons
-from domain.planning.inputs import GOALS, SEXES, History
+from domain.planning.inputs import GOALS, LEVELS, SEXES, History
 from domain.planning.plates import Inventory
 from domain.planning.properties import CHECKS, violations
 from domain.vocabulary import Muscle
@@ -356,6 +356,50 @@ def test_kinds_of_users_that_were_met_before_change_nothing() -> None:
     plan(*others[:3], person)
     assert plan(*others, person).bytes_of(len(others))[-200:] == plan(*others[:3], person).bytes_of(3)[-200:]
     assert plan(person).bytes_of(0) == first
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("days", [2, 4, 6])
+def test_an_exercise_is_worth_its_place_only_with_two_sets(level: str, days: int) -> None:
+    """At cold start; where a muscle has had its sets, further exercises for it wait."""
+    batch = plan(*(Person(goal=goal, experience=level, days=days) for goal in GOALS))
+    assert (batch.sets[:, :3] >= 2).all()
+    mains = [name for name in ("Squat (Barbell)", "Bench Press (Barbell)", "Deadlift (Barbell)") if name in exercises(batch)]
+    assert mains and all(batch.sets[slot_of(batch, name), 0] >= 3 for name in mains)
+
+
+def test_a_week_one_that_starts_small_still_fills_short_sessions() -> None:
+    """What a muscle's limit leaves out takes no minutes from the other exercises."""
+    batch = plan(Person(goal="fat_loss", experience="beginner", equipment=(), minutes=20, days=5))
+    assert batch.session_minutes[:, 0].min() >= 15 and batch.session_slots.min() >= 3
+
+
+def test_few_repetitions_and_weekly_steps_are_for_lifts_on_a_bar() -> None:
+    batch = plan(Person(goal="strength", experience="advanced", days=4, minutes=90))
+    rows = CATALOGUE.rows_of(batch.exercise_key)
+    on_a_bar = CATALOGUE.frame["equipment"].isin(["barbell", "trap_bar", "ez_bar", "smith_machine"]).to_numpy()[rows]
+    few = batch.rep_max < 8
+    assert few.any() and on_a_bar[few].all()
+    rises = np.nanmax(batch.load_kg[:, :3], axis=1) > batch.load_kg[:, 0]
+    assert rises.any() and few[rises].all()
+
+
+def test_no_load_rises_by_itself_where_a_step_is_more_than_a_tenth() -> None:
+    plates = Inventory(tuple(float(load) for load in range(20, 200, 20)))
+    batch = plan(Person(goal="strength", days=3, log={key_of("Squat (Barbell)"): (Done(3, 80, (5, 5, 5, 5)),)}, inventory=plates))
+    assert len(set(batch.load_kg[slot_of(batch, "Squat (Barbell)"), :3].tolist())) == 1
+
+
+def test_a_knee_to_avoid_doesnt_make_the_deadlift_an_isolation_exercise() -> None:
+    """The curl's place goes to a back extension, not to a third heavy hinge of fifteen repetitions."""
+    batch = plan(Person(goal="general_fitness", experience="beginner", days=2, avoid=("knee",)))
+    assert exercises(batch).count("Deadlift (Barbell)") == 1 and "Back Extension (Hyperextension)" in exercises(batch)
+
+
+def test_an_upright_row_is_nobodys_first_choice_for_the_side_of_the_shoulder() -> None:
+    batch = plan(*(Person(sex="female", body_weight=50.0, experience=level, goal=goal, pounds=True) for level in LEVELS for goal in GOALS))
+    names = [NAMES[int(key)] for key in batch.exercise_key]
+    assert any("Lateral Raise" in name for name in names) and not any("Upright Row" in name for name in names)
 
 
 def test_many_missed_sessions_make_the_next_plan_smaller() -> None:
