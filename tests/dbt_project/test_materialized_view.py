@@ -136,6 +136,24 @@ def test_a_small_view_is_refreshed_in_place_and_a_large_one_is_swapped(project):
     assert before != swapped == refreshed
 
 
+def test_only_a_view_that_is_always_built_aside_is_spared_autovacuum(project):
+    options = "select reloptions from pg_class where oid = 'marts.child'::regclass"
+    assert one(project.database, options) == (["autovacuum_enabled=false"],)
+    project.child(expression="amount + 1", options="concurrently_up_to_rows=100000")
+    project.run("--select", "child")
+    assert one(project.database, options) == (None,)
+
+
+def test_an_unchanged_view_is_left_alone_until_its_parent_is_rebuilt(project):
+    project.parent(materialized="view")
+    project.run()
+    found = {node.node.name: node.message for node in project.run().result.results}
+    assert found["parent"] == "unchanged"
+    project.parent(materialized="view", extra=", 1 as more")
+    found = {node.node.name: node.message for node in project.run().result.results}
+    assert found["parent"] == "CREATE VIEW"
+
+
 def test_a_view_that_other_views_read_is_refreshed_in_place(project):
     with project.database.connect() as connection:
         connection.execute("create view public.dashboard as select sum(amount) as total from marts.child")

@@ -50,6 +50,30 @@ def test_both_are_materialised_views_with_a_unique_index(built):
     assert found == [("personal_records", "m", 1), ("user_summary", "m", 1)]
 
 
+def test_a_build_looks_only_at_what_a_change_concerns(built):
+    with built.connect() as connection:
+        user = connection.execute("select min(user_key) from app.users").fetchone()[0]
+        population.add_workout(connection, user, AS_OF - datetime.timedelta(hours=2), [(0, 1, "normal", 60, 5, None, None, None)])
+        done = {result.node.name: result.message for result in run_dbt(built, *CHAIN, as_of=AS_OF).result.results}
+        behind = connection.execute(
+            "select count(*) from staging.model_state where consumed_batch < (select batch from staging.change_cursor)"
+        ).fetchone()
+        assert done["user_zones"] == done["stg_workouts"] == "unchanged" != done["exercise_sessions"]
+        assert behind == (0,)
+        assert oracle.differences(connection, AS_OF) == []
+
+
+def test_a_build_that_finds_nothing_opens_fewer_connections_than_it_has_models(built):
+    opened = "select sessions from pg_stat_database where datname = current_database()"
+    run_dbt(built, *CHAIN, as_of=AS_OF)
+    with built.connect() as connection:
+        before = connection.execute(opened).fetchone()[0]
+        models = [result for result in run_dbt(built, *CHAIN, as_of=AS_OF).result.results if result.node.resource_type == "model"]
+        connection.execute("select pg_stat_clear_snapshot()")
+        assert connection.execute(opened).fetchone()[0] - before < len(models) > 20
+        assert {model.message for model in models if model.node.config.materialized == "maintained_table"} == {"unchanged"}
+
+
 def test_planned_sessions_are_completed_by_workouts_within_a_day_each_serving_one(database):
     with database.connect() as connection:
         publish_catalogue(connection)

@@ -83,13 +83,14 @@ create table {{ candidate }} as {{ sql }}
     {%- set replaces = config.require('replaces') -%}
     {%- set emits = config.get('emits', default=[]) -%}
     {%- set fresh = target.identifier ~ '__fresh' -%}
+    {%- set key = config.require('primary_key') -%}
     {%- set same_key = [] -%}
-    {%- for column in config.require('primary_key') -%} {%- do same_key.append('f.' ~ column ~ ' = t.' ~ column) -%} {%- endfor -%}
+    {%- for column in key -%} {%- do same_key.append('f.' ~ column ~ ' = t.' ~ column) -%} {%- endfor -%}
     {%- set same_key = same_key | join(' and ') -%}
     {%- call statement('main', fetch_result=true) -%}
 set local synchronous_commit = off;
 create temporary table {{ fresh }} on commit drop as {{ sql }};
-analyze {{ fresh }};
+analyze {{ fresh }} ({{ key | join(', ') }});
 with removed as (
     delete from {{ target }} t
     where ({{ replaces | join(', ') }}) in {{ changed_keys(replaces) }}

@@ -64,7 +64,6 @@
         'source_version': config.get('source_version'),
         'concurrently_up_to_rows': config.get('concurrently_up_to_rows', default=20000),
         'concurrently_up_to_bloat': config.get('concurrently_up_to_bloat', default=1.0),
-        'statistics_target': config.get('statistics_target', default=30),
         'lock_timeout_ms': config.get('lock_timeout_ms', default=25),
         'refresh_instead_after_seconds': config.get('refresh_instead_after_seconds', default=5),
         'give_up_after_seconds': config.get('give_up_after_seconds', default=600),
@@ -114,7 +113,6 @@ create materialized view {{ candidate }} as {{ sql }}
     {%- do mv_audit(candidate, settings.audits, [
         mv_contract_sql(candidate, model),
         indexes_sql(candidate, settings.indexes),
-        'set local default_statistics_target = ' ~ settings.statistics_target,
         analyze_sql(candidate),
         mv_spare_autovacuum_sql(candidate, settings),
         comments_sql(candidate, 'materialized view'),

@@ -21,13 +21,13 @@
 {%- endmaterialization %}
 
 
-{#- Where the definition or a parent changed it is swapped like a table; else nothing is done, and no hook runs. -#}
+{#- Where the definition or a parent changed it is swapped like a table; else nothing is done, and no hook runs: it has no rows to refresh. -#}
 {% materialization view, adapter='postgres' -%}
     {%- set target = this.incorporate(type='view') -%}
     {%- set candidate = target.incorporate(path={'identifier': target.identifier ~ '__candidate'}) -%}
     {%- set fingerprint = local_md5(sql ~ model.description ~ tojson(model.columns)) -%}
     {%- set state = relation_state(target) -%}
-    {%- if state.get('kind') == 'v' and state.memory == fingerprint and not state.reads_retired_relation and not should_full_refresh() -%}
+    {%- if state.get('kind') == 'v' and state.memory == fingerprint and not state.reads_retired_relation -%}
         {%- do report_unchanged() -%}
     {%- else -%}
         {{ run_hooks(pre_hooks, inside_transaction=False) }}

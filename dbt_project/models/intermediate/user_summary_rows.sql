@@ -48,7 +48,7 @@ with
     totals as (
         select
             user_key,
-            range
+            previous_span
             {%- for column in [
                 "workouts",
                 "active_days",
@@ -68,12 +68,12 @@ with
         join
             (
                 values
-                    {%- for range, span in previous_spans.items() %}
-                        ('{{ range }}', {{ span }}) {%- if not loop.last %}, {% endif %}
-                    {%- endfor %}
-            ) as ranges(range, previous_span)
+                    {% for span in previous_spans.values() %}
+                        ({{ span }}){% if not loop.last %}, {% endif %}
+                    {% endfor %}
+            ) as ranges(previous_span)
             on span <= previous_span
-        group by user_key, range
+        group by user_key, previous_span
     ),
 
     -- Weeks that follow each other keep the difference to their number.
@@ -153,9 +153,14 @@ cross join
     lateral(
         values
             {%- for range in ranges %}
-                ('{{ range }}', done.exercises_{{ range }}, done.sets_by_muscle_{{ range }})
+                (
+                    '{{ range }}',
+                    {{ previous_spans[range] }},
+                    done.exercises_{{ range }},
+                    done.sets_by_muscle_{{ range }}
+                )
                 {%- if not loop.last %}, {% endif %}
             {%- endfor %}
-    ) as ranges(range, exercises, sets_by_muscle)
-left join totals on totals.user_key = people.user_key and totals.range = ranges.range
+    ) as ranges(range, previous_span, exercises, sets_by_muscle)
+left join totals on totals.user_key = people.user_key and totals.previous_span = ranges.previous_span
 left join adherence on adherence.user_key = people.user_key and adherence.range = ranges.range
