@@ -9,6 +9,7 @@ which are as large for few people as for many, weigh more in it than at full siz
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -17,10 +18,12 @@ import os
 import random
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from psycopg import sql
 
 from api.tokens import generate_key_pair, issue_token
 from benchmarks.harness import Figures, ThrowawayPostgres, figure, main, throwaway_postgres
-from benchmarks.read_api import free_port, running
+from benchmarks.read_api import free_port
 from database.connection import Role, connect, url_for
 
 PEOPLE = 1_250_000
@@ -287,9 +290,8 @@ async def _client(port: int, bodies: list[bytes], latencies: list[float], failur
     writer.close()
 
 
-def _load(port: int, warmup: list[list[bytes]], plans: list[list[bytes]], answer: Any) -> None:
+def _load(port: int, plans: list[list[bytes]], answer: Any) -> None:
     async def everybody() -> tuple[float, list[float], int]:
-        await asyncio.gather(*(_client(port, plan, [], []) for plan in warmup))
         latencies: list[float] = []
         failures: list[bytes] = []
         start = time.perf_counter()
@@ -299,10 +301,11 @@ def _load(port: int, warmup: list[list[bytes]], plans: list[list[bytes]], answer
     answer.put(asyncio.run(everybody()))
 
 
-def load(port: int, plans: list[list[bytes]], warmup: list[list[bytes]]) -> tuple[float, list[float]]:
-    """(seconds, latencies in seconds) of the requests, one connection per plan, from a process of its own; those of `warmup` don't count."""
-    answer = multiprocessing.get_context("spawn").Queue()
-    process = multiprocessing.get_context("spawn").Process(target=_load, args=(port, warmup, plans, answer))
+def load(port: int, plans: list[list[bytes]]) -> tuple[float, list[float]]:
+    """(seconds, latencies in seconds) of the requests, one connection per plan, from a process of its own."""
+    fork = multiprocessing.get_context("fork")  # a new interpreter would import everything again, seconds each time
+    answer = fork.Queue()
+    process = fork.Process(target=_load, args=(port, plans, answer))
     process.start()
     seconds, latencies, failures = answer.get(timeout=120)
     process.join()
@@ -332,46 +335,54 @@ def an_event(chance: random.Random) -> dict[str, Any]:
     }
 
 
-def wait_for(port: int, seconds: float = 60) -> None:
-    """Until the API's workers answer, also on a busy machine."""
-    until = time.monotonic() + seconds
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        if time.monotonic() > until:
-            raise RuntimeError("The API did not start.")
-        time.sleep(0.1)
-    time.sleep(1)
-
-
-def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures:
-    private, jwks = generate_key_pair()
-    token = issue_token(private, "app", ("service",), 3600)
+@contextlib.contextmanager
+def serving(postgres: ThrowawayPostgres, jwks: str) -> Iterator[int]:
+    """Port of an API that starts while the block goes on; `wait_for` it."""
     port = free_port()
     environment = {"MESOCYCLE_API_DATABASE_URL": postgres.urls[Role.API], "MESOCYCLE_API_JWKS": jwks}
     environment["MESOCYCLE_API_WRITES_PER_MINUTE"] = "10000000"
     command = [sys.executable, "-m", "api", "--port", str(port), "--workers", "2"]
+    process = subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def wait_for(port: int, token: str, seconds: float = 60) -> None:
+    """Until the API's workers answer, also on a busy machine."""
+    until = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            break
+        if time.monotonic() > until:
+            raise RuntimeError("The API did not start.")
+        time.sleep(0.1)
+    # Before the first round no connection to Postgres is open and no statement prepared.
+    chance = random.Random()
+    load(port, [[request(token, an_event(chance)) for _ in range(10)] for _ in range(16)])
+
+
+def ingest(port: int, token: str, rounds: int, *, scale: float) -> Figures:
     batch_rates, single_rates, single_p99 = [], [], []
-    with tempfile.TemporaryDirectory() as folder, running("api", command, port, environment, Path(folder)) as service:
-        os.sched_setaffinity(service.process.pid, os.sched_getaffinity(0))
-        wait_for(port)
-        for number in range(rounds):
-            chance = random.Random(number)
-            batches = int(60 * scale)
-            plans = [
-                [request(token, {"sentAt": datetime.datetime.now(datetime.UTC).isoformat(), "events": [an_event(chance) for _ in range(500)]})
-                 for _ in range(batches // 4)]
-                for _ in range(4)
-            ]  # fmt: skip
-            # Before the first round no connection to Postgres is open and no statement prepared.
-            warmup = [[request(token, an_event(chance)) for _ in range(10)] for _ in range(0 if number else 16)]
-            seconds, latencies = load(port, plans, warmup)
-            batch_rates.append(len(latencies) * 500 / seconds)
-            singles = [[request(token, an_event(chance)) for _ in range(int(250 * scale))] for _ in range(16)]
-            seconds, latencies = load(port, singles, [])
-            single_rates.append(len(latencies) / seconds)
-            single_p99.append(statistics.quantiles(latencies, n=100)[98] * 1000)
+    for number in range(rounds):
+        chance = random.Random(number)
+        batches = int(60 * scale)
+        plans = [
+            [request(token, {"sentAt": datetime.datetime.now(datetime.UTC).isoformat(), "events": [an_event(chance) for _ in range(500)]})
+             for _ in range(batches // 4)]
+            for _ in range(4)
+        ]  # fmt: skip
+        seconds, latencies = load(port, plans)
+        batch_rates.append(len(latencies) * 500 / seconds)
+        singles = [[request(token, an_event(chance)) for _ in range(int(250 * scale))] for _ in range(16)]
+        seconds, latencies = load(port, singles)
+        single_rates.append(len(latencies) / seconds)
+        single_p99.append(statistics.quantiles(latencies, n=100)[98] * 1000)
     return {
         "batch_events_per_second": figure(batch_rates, "events/s", limit=3000),
         "single_requests_per_second": figure(single_rates, "requests/s", limit=800),
@@ -381,17 +392,21 @@ def ingest(postgres: ThrowawayPostgres, rounds: int, *, scale: float) -> Figures
 
 def run(quick: bool) -> Figures:
     people = PEOPLE // 50 if quick else PEOPLE
+    private, jwks = generate_key_pair()
+    token = issue_token(private, "app", ("service",), 3600)
     with throwaway_postgres() as server:
         postgres = empty_copy(server, "builds")
-        figures = ingest(server, 1 if quick else 3, scale=0.4 if quick else 2)
-        return figures | builds(postgres, people)
+        with serving(server, jwks) as port, postgres.connect() as connection:
+            events = populate(connection, people)
+            wait_for(port, token)
+            figures = ingest(port, token, 1 if quick else 3, scale=0.4 if quick else 2)
+        return figures | builds(postgres, people, events)
 
 
-def builds(postgres: ThrowawayPostgres, people: int) -> Figures:
+def builds(postgres: ThrowawayPostgres, people: int, events: int) -> Figures:
     with tempfile.TemporaryDirectory() as folder, postgres.connect() as connection:
-        events = populate(connection, people)
         full, full_worked, models = build(postgres, AS_OF)
-        print(f"{events:,} events of {people:,} people; full build {full:.1f} s, Postgres' part {full_worked:.1f} s")
+        print(f"{events:,} events of {people:,} people; full build {full:.1f} s, Postgres' part {full_worked:.1f} s", file=sys.stderr)
         show(models)
         start = time.perf_counter()
         macro = [int(row[2]) for row in connection.execute(macro_sql().encode()).fetchall()]
@@ -400,7 +415,7 @@ def builds(postgres: ThrowawayPostgres, people: int) -> Figures:
         is_equal = mart_counts(connection) == expected == macro
         added = add_one_percent(connection, people, events)
         increment, increment_worked, models = build(postgres, AS_OF + datetime.timedelta(seconds=YEAR_SECONDS // 100))
-        print(f"{added:,} new events; increment {increment:.1f} s, Postgres' part {increment_worked:.1f} s")
+        print(f"{added:,} new events; increment {increment:.1f} s, Postgres' part {increment_worked:.1f} s", file=sys.stderr)
         show(models)
     peer = {"name": "windowFunnel, chdb", "value": statistics.median(peer_seconds)}
     return {
@@ -417,7 +432,7 @@ def builds(postgres: ThrowawayPostgres, people: int) -> Figures:
 
 def show(models: dict[str, float]) -> None:
     for name, seconds in sorted(models.items(), key=lambda item: -item[1])[:12]:
-        print(f"  {name}: {seconds:.2f} s")
+        print(f"  {name}: {seconds:.2f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

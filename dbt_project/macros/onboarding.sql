@@ -98,14 +98,14 @@
 {#- Will one of them be built in full? Then the trace holds everybody's events, else those of the people who changed. -#}
 {% macro onboarding_trace_is_all() %}
     {%- if not execute or flags.WHICH not in ("run", "build") or should_full_refresh() -%} {{ return(true) }} {%- endif -%}
+    {%- set models = maintenance_state().models -%}
     {%- set standing = [] -%}
-    {%- for node in graph.nodes.values() if node.name in onboarding_readers() and node.resource_type == "model" -%}
+    {%- for node in graph.nodes.values() if node.name in onboarding_readers() and node.resource_type == "model" and node.name in models -%}
         {%- set fingerprint = local_md5(node.raw_code ~ tojson(node.config.get("indexes", [])) ~ tojson(node.config.get("primary_key", []))) -%}
-        {%- set stands = mv_single_value(
-            "select count(*) = 1 and to_regclass('" ~ node.schema ~ "." ~ node.name ~ "') is not null from " ~ model_state() ~ " as own where own.model = '"
-            ~ node.name ~ "' and own.definition = '" ~ fingerprint ~ "' and not exists (select from " ~ model_state()
-            ~ " as steps where steps.model = 'onboarding_steps' and steps.rebuilt_at > own.rebuilt_at)") -%}
-        {%- if stands -%} {%- do standing.append(node.name) -%} {%- endif -%}
+        {%- set own = models[node.name] -%}
+        {%- set steps = models.get("onboarding_steps", own) -%}
+        {%- set table = relation_state({"schema": node.schema, "identifier": node.name}, at_start=true) -%}
+        {%- if table.exists and own.definition == fingerprint and steps.rebuilt_at <= own.rebuilt_at -%} {%- do standing.append(node.name) -%} {%- endif -%}
     {%- endfor -%}
     {{ return(standing | length < onboarding_readers() | length) }}
 {% endmacro %}
@@ -181,7 +181,7 @@ select
     where
         events.occurred_at > (select least(as_of, next_as_of) from {{ change_cursor() }})
         and events.occurred_at <= (select greatest(as_of, next_as_of) from {{ change_cursor() }})
-    {%- if execute and flags.WHICH in ("run", "build") and mv_single_value("select to_regclass('marts.onboarding_journeys') is not null") %}
+    {%- if execute and flags.WHICH in ("run", "build") and relation_state({"schema": "marts", "identifier": "onboarding_journeys"}, at_start=true).exists %}
     union
     select journeys.person_key
     from marts.onboarding_journeys as journeys
@@ -226,28 +226,29 @@ select
 
 {#-
   Bounds of Wilson's score interval for `hits` of `trials`, 95 % (Wilson 1927, J. Am. Stat. Assoc. 22:209); null where nothing was tried.
-  side is '-' or '+'.
+  side is '-' or '+'. In doubles throughout: a bare constant would be numeric, which takes ten times as long.
 -#}
 {% macro wilson_bound(hits, trials, side) -%}
+    {%- set z = "1.959963984540054::double precision" -%}
+    {%- set share = "(" ~ hits ~ " / " ~ trials ~ "::double precision)" -%}
     case
         when {{ trials }} > 0
         then
             least(
                 greatest(
                     (
-                        {{ hits }} / {{ trials }}::double precision
-                        + 1.959963984540054 ^ 2 / (2 * {{ trials }})
-                        {{ side }} 1.959963984540054 * sqrt(
-                            greatest({{ hits }} / {{ trials }}::double precision * (1 - {{ hits }} / {{ trials }}::double precision), 0)
-                            / {{ trials }}
-                            + 1.959963984540054 ^ 2 / (4 * {{ trials }}::double precision ^ 2)
+                        {{ share }}
+                        + {{ z }} * {{ z }} / (2 * {{ trials }})
+                        {{ side }} {{ z }} * sqrt(
+                            greatest({{ share }} * (1 - {{ share }}), 0) / {{ trials }}
+                            + {{ z }} * {{ z }} / (4 * {{ trials }}::double precision * {{ trials }})
                         )
                     )
-                    / (1 + 1.959963984540054 ^ 2 / {{ trials }}),
+                    / (1 + {{ z }} * {{ z }} / {{ trials }}),
                     0
                 ),
                 1
-            )::double precision
+            )
     end
 {%- endmacro %}
 
@@ -301,14 +302,16 @@ insert into staging.known_onboarding_flows select md5(string_agg(flows::text, '|
   columns of a cell look unique to the planner: where it guesses a handful of rows, a nested loop or a merge on half the key never ends.
   Rows between processes are cheap beside what is computed of them, so both cores sort. With `groups` "sorted" they are taken as they come
   by an index (a hash table of as many is seven times slower), with "hashed" in one pass by one process, without a sort. "cells" are few and
-  all alike: of their many columns a small sample says enough.
+  all alike: of their many columns a small sample says enough, as of the few rows of a partial build. A "view"
+  keeps merge joins, because a concurrent refresh compares whole rows, which can't be hashed: 44,000 rows took two minutes without.
 -#}
 {% macro onboarding_plan_for_all(is_all=none, groups=none) -%}
-    {%- if (is_all is none and is_partial()) or is_all is false -%} select 1
+    {%- if (is_all is none and is_partial()) or is_all is false -%} set local default_statistics_target = 10
     {%- else -%}
-    set local enable_nestloop = off; set local enable_mergejoin = off; set local parallel_tuple_cost = 0.01
+    set local enable_nestloop = off; set local parallel_tuple_cost = 0.01
+    {%- if groups != "view" -%} ; set local enable_mergejoin = off {%- endif -%}
     {%- if groups == "sorted" -%} ; set local enable_hashagg = off {%- endif -%}
-    {%- if groups in ("cells", "hashed") -%} ; set local default_statistics_target = 20 {%- endif -%}
+    {%- if groups in ("cells", "view", "hashed") -%} ; set local default_statistics_target = {{ 20 if groups == "hashed" else 5 }} {%- endif -%}
     {%- if groups == "hashed" -%} ; set local enable_sort = off; set local parallel_tuple_cost = 1000 {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

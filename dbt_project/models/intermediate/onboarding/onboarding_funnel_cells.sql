@@ -42,7 +42,7 @@ with
     ),
 
     -- The day cells are sorted, not their times, which are many more: they come out of their arrays in groups. One
-    -- cohort and segment after the other, because grouping sets would sort the times.
+    -- cohort and segment after the other, because grouping sets would sort the times. What differs most comes first.
     timed as (
         {%- for grain in ["day", "week"] %}
             {%- set outer_last = loop.last %}
@@ -68,9 +68,9 @@ with
                             {{ segment }} as segment,
                             unnest(seconds) as second
                         from days
-                        order by flow, flow_version, position, {{ cohort }}, segment
+                        order by {{ cohort }}, segment, position, flow, flow_version
                     ) as times
-                group by flow, flow_version, position, {{ cohort }}, segment
+                group by {{ cohort }}, segment, position, flow, flow_version
                 {%- if not (outer_last and loop.last) %}
                     union all
                 {%- endif %}
@@ -148,55 +148,86 @@ with
             max(last_event_at) as last_event_at
         from complete
         group by flow, flow_version, grain, cohort_on, segment_by, segment, position
-    )
+    ),
+
+    compared as (
+        select
+            cells.*,
+            flow_steps.step,
+            flow_steps.is_required,
+            flow_steps.window_seconds,
+            first_value(cells.reached) over cohort as entered,
+            first_value(cells.mature_reached) over cohort as mature_entered,
+            -- Against an optional step a rate would mean nothing: the denominator is the required step before. The last
+            -- of them has the least, because in order nobody completes a step without the ones before.
+            min(cells.completed) filter (where flow_steps.is_required) over before as completed_before,
+            min(cells.mature_completed) filter (where flow_steps.is_required) over before as mature_completed_before,
+            lead(cells.reached, 1, cells.completed) over (
+                partition by
+                    cells.cohort_on,
+                    cells.segment,
+                    cells.segment_by,
+                    cells.grain,
+                    cells.flow,
+                    cells.flow_version,
+                    flow_steps.is_required
+                order by cells.position
+            ) as reached_next
+        from cells
+        join
+            {{ ref("onboarding_flow_steps") }} as flow_steps
+            on flow_steps.flow = cells.flow
+            and flow_steps.flow_version = cells.flow_version
+            and flow_steps.position = cells.position
+        window
+            cohort as (
+                partition by
+                    cells.cohort_on, cells.segment, cells.segment_by, cells.grain, cells.flow, cells.flow_version
+                order by cells.position
+            ),
+            before as (cohort rows between unbounded preceding and 1 preceding)
+    ),
+
+    rated as (select *, coalesce(mature_completed_before, mature_entered) as mature_previous from compared)
 
 select
-    cells.flow,
-    cells.flow_version,
-    cells.grain,
-    cells.cohort_on,
-    cells.cohort_week_on,
-    cells.segment_by,
-    cells.segment,
-    cells.position,
-    flow_steps.step,
-    flow_steps.is_required,
-    flow_steps.window_seconds,
-    first_value(cells.reached) over cohort as entered,
-    first_value(cells.mature_reached) over cohort as mature_entered,
-    cells.reached,
-    cells.mature_reached,
-    cells.completed,
-    cells.mature_completed,
-    -- Against an optional step a rate would mean nothing: the denominator is the required step before. The last of
-    -- them has the least, because in order nobody completes a step without the ones before.
-    coalesce(
-        min(cells.mature_completed) filter (where flow_steps.is_required) over (
-            cohort rows between unbounded preceding and 1 preceding
-        ),
-        first_value(cells.mature_reached) over cohort
-    ) as mature_previous,
-    cells.skipped,
-    cells.dropped,
-    cells.in_progress,
-    cells.users_with_errors,
-    cells.blocked,
-    cells.recovered,
-    cells.average_seconds,
-    cells.percentiles[1] as p25_seconds,
-    cells.percentiles[2] as median_seconds,
-    cells.percentiles[3] as p75_seconds,
-    cells.percentiles[4] as p90_seconds,
-    cells.percentiles[5] as p95_seconds,
-    cells.last_event_at
-from cells
-join
-    {{ ref("onboarding_flow_steps") }} as flow_steps
-    on flow_steps.flow = cells.flow
-    and flow_steps.flow_version = cells.flow_version
-    and flow_steps.position = cells.position
-window
-    cohort as (
-        partition by cells.flow, cells.flow_version, cells.grain, cells.cohort_on, cells.segment_by, cells.segment
-        order by cells.position
-    )
+    flow,
+    flow_version,
+    grain,
+    cohort_on,
+    cohort_week_on,
+    segment_by,
+    segment,
+    position,
+    step,
+    is_required,
+    window_seconds,
+    entered,
+    mature_entered,
+    reached,
+    mature_reached,
+    completed,
+    mature_completed,
+    mature_previous,
+    skipped,
+    dropped,
+    in_progress,
+    coalesce(completed_before, entered) as completed_before,
+    case when is_required then reached_next end as reached_next,
+    mature_completed / nullif(mature_entered, 0)::double precision as conversion_from_start,
+    {{ wilson_bound("mature_completed", "mature_entered", "-") }} as conversion_from_start_low,
+    {{ wilson_bound("mature_completed", "mature_entered", "+") }} as conversion_from_start_high,
+    mature_completed / nullif(mature_previous, 0)::double precision as conversion_from_previous,
+    {{ wilson_bound("mature_completed", "mature_previous", "-") }} as conversion_from_previous_low,
+    {{ wilson_bound("mature_completed", "mature_previous", "+") }} as conversion_from_previous_high,
+    users_with_errors,
+    blocked,
+    recovered,
+    average_seconds,
+    percentiles[1] as p25_seconds,
+    percentiles[2] as median_seconds,
+    percentiles[3] as p75_seconds,
+    percentiles[4] as p90_seconds,
+    percentiles[5] as p95_seconds,
+    last_event_at
+from rated

@@ -1,39 +1,66 @@
 {{
     config(
-        materialized="materialized_view",
-        pre_hook="{{ onboarding_plan_for_all(true, groups='cells') }}",
-        indexes=[
-            {
-                "columns": [
-                    "cohort_on",
-                    "segment",
-                    "position",
-                    "error_code",
-                    "segment_by",
-                    "grain",
-                    "flow",
-                    "flow_version",
-                ],
-                "unique": true,
-            }
-        ],
-        source_version=version_of(["onboarding_error_cells", "onboarding_funnel_cells"]),
-        audits=[
-            {
-                "name": "nobody is both blocked and recovered",
-                "sql": "select flow, cohort_on, segment, error_code from {relation} where blocked + recovered > users or hits < users",
-            },
-        ],
+        materialized="maintained_table",
+        primary_key=["cohort_on", "segment", "position", "error_code", "segment_by", "grain", "flow", "flow_version"],
+        indexes=[{"columns": ["cohort_week_on"]}],
+        replaces=["cohort_week_on"],
+        pre_hook="{{ onboarding_plan_for_all(groups='cells') }}",
+        change_kinds=["onboarding_journeys", "onboarding_step_errors", "onboarding_day_cells"],
     )
 }}
 with
+    {%- if is_partial() %} weeks as materialized {{ changed_keys(["cohort_week_on"]) }}, {%- endif %}
+    facts as (
+        select
+            errors.flow,
+            errors.flow_version,
+            errors.position,
+            errors.error_code,
+            journeys.cohort_on,
+            journeys.cohort_week_on,
+            journeys.platform,
+            journeys.app_version,
+            journeys.acquisition_channel,
+            journeys.is_mature,
+            errors.hits,
+            errors.is_blocked,
+            errors.is_recovered,
+            errors.seconds_to_recover,
+            errors.is_done
+        from {{ ref("onboarding_step_errors") }} as errors
+        join
+            {{ ref("onboarding_journeys") }} as journeys
+            on journeys.person_key = errors.person_key
+            and journeys.flow = errors.flow
+            and journeys.flow_version = errors.flow_version
+        {%- if is_partial() %} where errors.cohort_week_on in (select cohort_week_on from weeks) {%- endif %}
+    ),
+
+    counted as (
+        select
+            flow,
+            flow_version,
+            position,
+            error_code,
+            {{ onboarding_cell_names() }},
+            count(*) as users,
+            sum(hits) as hits,
+            count(*) filter (where is_blocked) as blocked,
+            count(*) filter (where is_recovered) as recovered,
+            percentile_cont(0.5) within group (order by seconds_to_recover) as median_seconds_to_recover,
+            count(*) filter (where is_mature) as mature_users,
+            count(*) filter (where is_mature and is_done) as mature_completed
+        from facts
+        group by {{ onboarding_grouping_sets("flow, flow_version, position, error_code") }}
+    ),
+
     compared as (
         select
             errors.*,
             funnel.step,
             funnel.mature_reached - errors.mature_users as others,
             funnel.mature_completed - errors.mature_completed as others_completed
-        from {{ ref("onboarding_error_cells") }} as errors
+        from counted as errors
         join
             {{ ref("onboarding_funnel_cells") }} as funnel
             on funnel.flow = errors.flow
@@ -43,6 +70,7 @@ with
             and funnel.segment_by = errors.segment_by
             and funnel.segment = errors.segment
             and funnel.position = errors.position
+        {%- if is_partial() %} where funnel.cohort_week_on in (select cohort_week_on from weeks) {%- endif %}
     )
 
 select
@@ -50,6 +78,7 @@ select
     flow_version,
     grain,
     cohort_on,
+    cohort_week_on,
     segment_by,
     segment,
     position,
@@ -69,5 +98,10 @@ select
             / (mature_completed + 0.5)
             * (others_completed + 0.5)
             / (others - others_completed + 0.5)
-    end as drop_odds_ratio
+    end as drop_odds_ratio,
+    row_number() over (
+        partition by flow, flow_version, grain, cohort_on, segment_by, segment, position
+        order by users desc, blocked desc, error_code
+    )
+    = 1 as is_top
 from compared

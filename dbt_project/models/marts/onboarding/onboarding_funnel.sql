@@ -1,40 +1,27 @@
 {{
     config(
         materialized="materialized_view",
-        pre_hook="{{ onboarding_plan_for_all(true, groups='cells') }}",
+        pre_hook="{{ onboarding_plan_for_all(true, groups='view') }}",
         indexes=[
             {
                 "columns": ["cohort_on", "segment", "position", "segment_by", "grain", "flow", "flow_version"],
                 "unique": true,
             }
         ],
-        source_version=version_of(["onboarding_funnel_cells", "onboarding_error_cells"]),
-        audits=[
-            {
-                "name": "reached is next, dropped or in progress",
-                "sql": "select flow, grain, cohort_on, segment, position from (select *, lead(reached, 1, completed) over (partition by flow, flow_version, grain, cohort_on, segment_by, segment order by position) as next from {relation} where is_required) steps where reached <> next + dropped + in_progress",
-            },
-            {
-                "name": "required counts never rise",
-                "sql": "select flow, grain, cohort_on, segment, position from (select *, lag(completed) over (partition by flow, flow_version, grain, cohort_on, segment_by, segment order by position) as before from {relation} where is_required) steps where completed > reached or reached > coalesce(before, entered)",
-            },
-            {
-                "name": "times lie in the window",
-                "sql": "select flow, cohort_on, segment, position from {relation} where p25_seconds < 0 or p95_seconds > window_seconds",
-            },
-        ],
+        source_version=version_of(["onboarding_funnel_cells", "onboarding_errors"]),
     )
 }}
+-- What must hold in each row is checked where the cells are written, of those that changed. Here is what lies between
+-- cohorts.
 with
-    cells as not materialized(
-        select
-            *,
-            mature_completed / nullif(mature_entered, 0)::double precision as conversion_from_start,
-            mature_completed / nullif(mature_previous, 0)::double precision as conversion_from_previous
-        from {{ ref("onboarding_funnel_cells") }}
-    ),
+    cells as not materialized(select * from {{ ref("onboarding_funnel_cells") }}),
 
-    through as (select flow, flow_version, max(last_event_at) as data_through from cells group by flow, flow_version)
+    through as (
+        select flow, flow_version, max(last_event_at) as data_through
+        from cells
+        where segment_by = '(all)' and grain = 'week'
+        group by flow, flow_version
+    )
 
 select
     cells.flow,
@@ -57,11 +44,11 @@ select
     cells.mature_completed,
     cells.mature_previous,
     cells.conversion_from_start,
-    {{ wilson_bound("cells.mature_completed", "cells.mature_entered", "-") }} as conversion_from_start_low,
-    {{ wilson_bound("cells.mature_completed", "cells.mature_entered", "+") }} as conversion_from_start_high,
+    cells.conversion_from_start_low,
+    cells.conversion_from_start_high,
     cells.conversion_from_previous,
-    {{ wilson_bound("cells.mature_completed", "cells.mature_previous", "-") }} as conversion_from_previous_low,
-    {{ wilson_bound("cells.mature_completed", "cells.mature_previous", "+") }} as conversion_from_previous_high,
+    cells.conversion_from_previous_low,
+    cells.conversion_from_previous_high,
     cells.conversion_from_start - before.conversion_from_start as conversion_from_start_change,
     cells.conversion_from_previous - before.conversion_from_previous as conversion_from_previous_change,
     cells.average_seconds,
@@ -89,7 +76,7 @@ left join
     and before.segment = cells.segment
     and before.position = cells.position
 left join
-    {{ ref("onboarding_error_cells") }} as errors
+    {{ ref("onboarding_errors") }} as errors
     on errors.flow = cells.flow
     and errors.flow_version = cells.flow_version
     and errors.grain = cells.grain
