@@ -38,8 +38,8 @@ OLDER_SHARE: Final = 0.8
 OLDER_FROM_AGE: Final = 60
 UNKNOWN_BODY_WEIGHT_KG: Final = (60.0, 62.0, 75.0)
 """By sex (unknown, female, male); low, because the unknown is taken cautiously."""
-TOO_HEAVY: Final = 1.12
-"""A load that much above the wanted one is too heavy, and its reason says so."""
+TOO_HEAVY: Final = 1.10
+"""A load more than a tenth above the wanted one is too heavy, and its reason says so."""
 SAME_LOAD: Final = 0.995
 RETURN_DAYS: Final = 21
 """So long after a break the load of before comes back faster than by double progression."""
@@ -83,10 +83,12 @@ class LoadLists:
         number = np.full((len(inventories) + 1, OTHER_KIND + 1), -1, dtype=np.int32)
         for index, inventory in enumerate(inventories):
             for kind, listed in enumerate((inventory.barbell_kg, inventory.dumbbell_kg, inventory.stack_kg)):
-                if listed:
+                kg = np.unique(np.array(listed, dtype=np.float64))
+                kg = kg[(kg >= prescribed.LIGHTEST_KG) & (kg <= prescribed.HEAVIEST_KG)]
+                if len(kg):
                     number[index, kind] = len(lengths)
-                    codes.append(len(lengths) * cls.SPAN + np.array(listed, dtype=np.float64))
-                    lengths.append(len(listed))
+                    codes.append(len(lengths) * cls.SPAN + kg)
+                    lengths.append(len(kg))
         length = np.array(lengths, dtype=np.int64)
         first = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64) if lengths else np.zeros(0, dtype=np.int64)
         return cls(np.concatenate(codes) if codes else np.zeros(0), first, length, number)
@@ -163,7 +165,7 @@ def grid_of(row: NDArray[np.int16], user: NDArray[np.int64], people: People, tab
     unit_step, unit_lightest = _by_unit(table)
     at = row + in_pounds * np.intp(len(table) + 1)
     step, lightest = unit_step.take(at), unit_lightest.take(at)
-    known = (people.smallest_plate_kg > 0) & (people.smallest_plate_kg <= 25)
+    known = (people.smallest_plate_kg >= np.float32(prescribed.LIGHTEST_KG)) & (people.smallest_plate_kg <= 25)
     if known.any():
         pair = (people.smallest_plate_kg * np.float32(2)).take(user)
         step = pick((table.inventory_kind.take(row) == BARBELL_KIND) & known.take(user), pair, step)
@@ -279,13 +281,11 @@ def _returning(
     flat, width = on.ravel(), on.shape[1]
     breaks = np.flatnonzero((flat[:-1] - flat[1:] > layoff.FREE_WEEKS * 7) & (flat[1:] > NO_DATE)) if count else np.zeros(0, np.intp)
     row, place = breaks // width, breaks % width
-    found = np.flatnonzero((place < width - 1) & (reference.take(row) - flat.take(breaks) < RETURN_DAYS))
-    row, place = row[found][::-1], place[found][::-1]  # the newest return counts, so it is written last
-    days[row], since[row], load[row] = (
-        on[row, place] - on[row, place + 1],
-        reference[row] - on[row, place],
-        history.top_load_kg[row, place + 1],
-    )
+    row, place = row[place < width - 1], place[place < width - 1]
+    ago, before = reference[row] - on[row, place], history.top_load_kg[row, place + 1]
+    found = np.flatnonzero((ago >= 0) & (ago < RETURN_DAYS) & (before <= HIGHEST_PLAUSIBLE_KG))[::-1]
+    row, place = row[found], place[found]  # the newest return counts, so it is written last
+    days[row], since[row], load[row] = on[row, place] - on[row, place + 1], ago[found], before[found]
     due, weeks = np.zeros(count, np.float32), (days / 7).astype(np.float32)
     back = np.flatnonzero(days)
     first = layoff.load_factor(weeks[back], age[back])
@@ -487,11 +487,14 @@ def _progress(
     easy = np.clip((EASY_RPE - figures[Log.RPE]) * np.float32(RISE_PER_RPE), 0, progression.LARGEST_STEP_SHARE)
     easy = pick((figures[Log.RPE] >= LOWEST_TRUSTED_RPE) & (easy > 0), easy, 0)
     rise = np.maximum(rise, floor_to(some, lists, last * (1 + easy)))
-    cut = floor_to(some, lists, last * np.float32(1 - progression.CUT_SHARE))
-    held = floor_to(some, lists, last)
-    after = pick(up, rise, pick(down | reset, cut, held))
+    is_heaviest = up & (rise <= last * np.float32(2 - SAME_LOAD))
+    up &= ~is_heaviest
+    target = pick(down | reset, last * np.float32(1 - progression.CUT_SHARE), last)
+    after = pick(up, rise, floor_to(some, lists, target))
+    target = pick(up, after, target)
     why = pick(reset, _R["progress.stall.reset"], _DOUBLE_REASONS.take(decision))
-    fourth = pick(up, rise - last, pick(why == _R["progress.double.add_reps"], rep_max, rep_min).astype(np.float32))
+    why = pick(is_heaviest, _R["progress.double.heaviest"], why)
+    fourth = pick(up, rise - last, pick(is_heaviest | (why == _R["progress.double.add_reps"]), rep_max, rep_min).astype(np.float32))
     fourth = pick(why == _R["progress.hold.lifted_less"], figures[Log.PRESCRIBED], fourth)
     fourth = pick(reset, figures[Log.E1RM], fourth)
     told = np.stack([pick(reset, STALL_SESSIONS, figures[Log.SETS]), fewest, last, fourth], axis=1)
@@ -499,10 +502,10 @@ def _progress(
     # Coming back from a break: the load of before is due sooner than a step at a time, as long as all was done as prescribed.
     due = floor_to(some, lists, np.minimum(figures[Log.BEFORE_BREAK] * figures[Log.RETURNING], last * np.float32(MOST_WEEKLY_RISE)))
     back = (figures[Log.RETURNING] > 0) & (due > after) & (fewest >= rep_min) & ~prescribed.is_less(share)
-    after = pick(back, due, after)
+    after, target = pick(back, due, after), pick(back, due, target)
     why = pick(back, _R["progress.layoff_return"], why)
     told[back] = figures[:, back][[Log.GAP, Log.FEWEST, Log.LOAD, Log.BEFORE_BREAK]].T
-    load[at], wanted[at], reason[at], numbers[at] = after, after, why, told
+    load[at], wanted[at], reason[at], numbers[at] = after, target, why, told
 
 
 _DOUBLE_REASONS: Final = np.zeros(6, dtype=np.int8)

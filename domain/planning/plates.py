@@ -41,11 +41,17 @@ def reachable_loads(*, bar: float, plates: Mapping[float, int]) -> NDArray[np.fl
     return np.array(sorted(bar + 2 * total / _SCALE for total in _sums(_pairs(plates))))
 
 
+MOST_SUMS: Final = 4000
+"""Of one side of a bar: every real set of plates has fewer; a typed-in one that has more goes without its smallest plates."""
+
+
 @lru_cache(maxsize=4096)
 def _sums(pairs: tuple[tuple[int, int], ...]) -> dict[int, tuple[int, ...]]:
     """Sum per side (thousandths) -> plates, fewest, then heaviest first. Heaviest plates are tried first, so ties keep them."""
     sums: dict[int, tuple[int, ...]] = {0: ()}
     for weight, count in pairs:
+        if len(sums) > MOST_SUMS:
+            break
         for total, chosen in list(sums.items()):
             for number in range(1, count + 1):
                 candidate = chosen + (weight,) * number

@@ -85,6 +85,17 @@ _LIST: Final = (
         },
     ),
     Reason(
+        8,
+        "progress.double.heaviest",
+        ("sets", "reps", "load_kg", "top_reps"),
+        {
+            "en": "All {sets} sets reached {reps} reps at {load}, and nothing heavier can be loaded: "
+            "stay with the load, lower it slowly, and go beyond {top_reps}.",
+            "de": "Alle {sets} Sätze erreichten {reps} Wiederholungen mit {load}, und schwerer geht es hier nicht: "
+            "beim Gewicht bleiben, langsam ablassen und über {top_reps} hinausgehen.",
+        },
+    ),
+    Reason(
         10,
         "load.from_e1rm",
         ("e1rm_kg", "uncertainty_pct", "reps", "reserve"),

@@ -692,8 +692,7 @@ class Plan:
         )
         load = self._floor(exercise, wanted)
         if rows is not None and (progress := self._progress(slot, rows, load)) is not None:
-            load, reason = progress
-            wanted = load
+            load, reason, wanted = progress
         before_break = load
         factor = 1.0
         if user.weeks_off > 2 and reason != "load.cold_start":
@@ -704,11 +703,12 @@ class Plan:
         if self._returning(exercise) and not trained_since and (share := 1 - 0.3 * (1 - user.weeks_back / 3)) < factor:
             factor, wanted = share, before_break * share
             load, reason = self._floor(exercise, wanted), "load.after_limit"
-        if load > wanted * 1.12 and wanted > 0:
+        if load > wanted * 1.1 + 1e-6 and wanted > 0:
             reason = "load.lightest"
         return load, before_break, factor, reason
 
-    def _progress(self, slot: Slot, rows: list[Session], estimated: float) -> tuple[float, str] | None:
+    def _progress(self, slot: Slot, rows: list[Session], estimated: float) -> tuple[float, str, float] | None:
+        """The load, its reason, and the load that would be right."""
         user, exercise = self.user, slot.exercise
         last, before = rows[0], rows[1]
         sets = max(slot.sets, 1)
@@ -717,7 +717,7 @@ class Plan:
             return None
         if not near:
             most = self._floor(exercise, last.prescribed) if last.lifted_less() else math.inf
-            return (most, "progress.hold.lifted_less") if estimated > most + 1e-6 else None
+            return (most, "progress.hold.lifted_less", most) if estimated > most + 1e-6 else None
         missed = last.fewest < slot.rep_min
         missed_before = before.load >= last.load * 0.995 and 0 < before.fewest < slot.rep_min
         newest = [s.e1rm for s in rows[:4]]
@@ -726,25 +726,29 @@ class Plan:
             after, reason = self._next(exercise, last.load), "progress.double.load_up"
             if 6 <= last.rpe < 8.5:
                 after = max(after, self._floor(exercise, last.load * (1 + min((8.5 - last.rpe) * 0.025, 0.10))))
-        elif missed and missed_before:
-            after, reason = self._floor(exercise, last.load * 0.9), "progress.double.load_down"
-        elif stalled:
-            after, reason = self._floor(exercise, last.load * 0.9), "progress.stall.reset"
+            target = after
+            if after <= last.load * 1.005:
+                after, reason, target = self._floor(exercise, last.load), "progress.double.heaviest", last.load
+        elif (missed and missed_before) or stalled:
+            target = last.load * 0.9
+            after = self._floor(exercise, target)
+            reason = "progress.double.load_down" if missed and missed_before else "progress.stall.reset"
         else:
-            after = self._floor(exercise, last.load)
+            target = last.load
+            after = self._floor(exercise, target)
             reason = "progress.double.hold_missed" if missed else "progress.double.add_reps"
             if last.lifted_less() and not missed:
                 reason = "progress.hold.lifted_less"
         for place in range(len(rows) - 1):
             later, earlier = rows[place], rows[place + 1]
-            if NO_DATE in (later.on, earlier.on) or later.on - earlier.on <= 14 or user.reference - later.on >= 21:
+            if NO_DATE in (later.on, earlier.on) or later.on - earlier.on <= 14 or not 0 <= user.reference - later.on < 21:
                 continue
             factor = week_factor(layoff_factor((later.on - earlier.on) / 7, user.age), max((user.reference - later.on) // 7, 0))
             due = self._floor(exercise, min(earlier.load * factor, last.load * 1.1))
             if due > after + 1e-6 and not missed and not last.lifted_less():
-                after, reason = due, "progress.layoff_return"
+                after, target, reason = due, due, "progress.layoff_return"
             break
-        return after, reason
+        return after, reason, target
 
     def _project(self, slot: Slot, load: float, before_break: float, factor: float, reason: str) -> None:
         exercise = slot.exercise

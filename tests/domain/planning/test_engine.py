@@ -1,5 +1,6 @@
 """The engine against its oracle and its properties, on drawn users; and the plans of a dozen people, as a coach would read them."""
 
+import warnings
 from dataclasses import fields, replace
 from functools import lru_cache
 
@@ -192,6 +193,24 @@ def test_a_step_up_asks_for_the_sets_that_were_prescribed_not_for_those_of_the_n
     assert code_of(two, "Squat (Barbell)") == "progress.double.load_up"
     four = plan(Person(log={squat: (Done(3, 100, (10, 10, 10), prescribed=100, prescribed_sets=4),)}))
     assert code_of(four, "Squat (Barbell)") == "progress.double.add_reps"
+
+
+def test_with_the_heaviest_dumbbells_at_the_top_of_the_range_no_rise_is_promised() -> None:
+    press = key_of("Bench Press (Dumbbell)")
+    kit = {"equipment": ("dumbbell", "bench"), "inventory": Inventory((), (10.0, 20.0))}
+    for lifted in (20.0, 24.0):
+        batch = plan(Person(log={press: (Done(3, lifted, (12, 12, 12)),)}, **kit))
+        assert code_of(batch, "Bench Press (Dumbbell)") == "progress.double.heaviest"
+        assert (batch.load_kg[slot_of(batch, "Bench Press (Dumbbell)"), :3] == 20).all()
+
+
+def test_a_bar_that_cannot_be_lighter_says_so_instead_of_promising_less() -> None:
+    bench = key_of("Bench Press (Barbell)")
+    for log in ((Done(3, 20, (3, 3, 3)), Done(6, 20, (3, 3, 3))), (Done(3, 12.5, (8, 8, 8)),)):
+        batch = plan(Person(log={bench: log}))
+        assert code_of(batch, "Bench Press (Barbell)") == "load.lightest"
+        wanted = batch.numbers[slot_of(batch, "Bench Press (Barbell)"), 1]
+        assert batch.load_kg[slot_of(batch, "Bench Press (Barbell)"), 0] == 20 > wanted
 
 
 def test_two_misses_in_a_row_take_a_tenth_off() -> None:
@@ -441,6 +460,41 @@ def test_short_sessions_pair_antagonists_before_they_drop_compounds() -> None:
         first = int(batch.session_slots[:session].sum())
         pairs = batch.superset[first : first + batch.session_slots[session]]
         assert all((pairs == number).sum() == 2 for number in set(pairs.tolist()) - {0})
+
+
+def test_whatever_the_columns_hold_there_is_a_plan_or_a_refusal_and_finite_numbers() -> None:
+    """Extremes of every type, and infinities, in one of twenty entries of every column but keys and dates."""
+    random = np.random.default_rng(1)
+    people = [
+        Person(
+            goal=goal, experience=level, days=days, log={key: (Done(3, 60.0, (8, 8, 8), 8.0, prescribed=60.0), Done(7, 57.5, (8, 8, 7)))}
+        )
+        for key in (key_of("Squat (Barbell)"), key_of("Lat Pulldown (Cable)"))
+        for goal in GOALS
+        for level in LEVELS
+        for days in range(1, 7)
+    ]
+    inputs = inputs_of(people * 4)
+
+    def spoilt(values: np.ndarray) -> np.ndarray:
+        values, hit = values.copy(), random.random(values.shape) < 0.05
+        odd = [np.nan, np.inf, -np.inf, -1, 0, 1e38, 1e-38] if values.dtype.kind == "f" else [*_ends(values.dtype), 0, 1]
+        values[hit] = random.choice(odd, hit.sum()).astype(values.dtype)
+        return values
+
+    keep = {"user_key", "today", "in_pounds", "offsets", "exercise_key"}
+    history = {f.name: spoilt(getattr(inputs.history, f.name)) for f in fields(History) if f.name not in keep}
+    profile = {f.name: spoilt(v) for f in fields(inputs) if f.name not in keep and isinstance(v := getattr(inputs, f.name), np.ndarray)}
+    hostile = replace(inputs, history=replace(inputs.history, **history), **profile)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batch = plan_batch(hostile, CATALOGUE)
+    assert {name: users.tolist() for name, users in violations(batch, hostile, CATALOGUE).items() if len(users)} == {}
+    assert not np.isinf(batch.load_kg).any() and not np.isinf(batch.numbers).any() and np.nanmax(batch.load_kg) <= 600
+
+
+def _ends(dtype: np.dtype) -> tuple[int, int]:
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 def test_absurd_history_is_passed_over() -> None:

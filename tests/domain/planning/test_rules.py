@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.planning import e1rm, layoff, limits, pick, plates, progression, reasons, rpe_chart, supersets, volume, warmups
+from domain.planning import e1rm, layoff, limits, loads, pick, plates, progression, reasons, rpe_chart, supersets, volume, warmups
 
 CASES = Path(__file__).parents[4] / "shared" / "cases" / "planning.json"
 
@@ -333,3 +333,17 @@ def test_numbers_of_reasons_stay_what_they_were() -> None:
         "exercise.best": 40,
         "sets.scheme": 60,
     }.items()
+
+
+def test_a_set_of_plates_with_endless_sums_goes_without_its_smallest_plates() -> None:
+    """Sixteen odd weights, twenty of each, make more sums than there are atoms; the real sets of gyms stay whole."""
+    odd = {str(round(40 - place * 1.777 - place**2 * 0.0137, 3)): 20 for place in range(16)}
+    found = plates.parse_inventory({"plates": odd})
+    assert 1000 < len(found.barbell_kg) < 100_000 and found.barbell_kg[0] == 20
+    gym = dict.fromkeys((25, 20, 15, 10, 5, 2.5, 1.25, 0.5, 0.25), 20)
+    assert 20.5 in plates.reachable_loads(bar=20, plates=gym) and 20 + 2 * 193.75 in plates.reachable_loads(bar=20, plates=gym)
+
+
+def test_loads_that_nobody_can_mean_are_left_out_of_an_inventory() -> None:
+    lists = loads.LoadLists.of((plates.Inventory((20.0, 5e5), (1e-9, 10.0), (0.001,)),))
+    assert lists.length.tolist() == [1, 1] and lists.number[0].tolist() == [0, 1, -1, -1]
