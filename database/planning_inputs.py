@@ -591,7 +591,8 @@ def to_state(profiles: Columns, history: History) -> State:
     today = plain["today"].astype(np.int32)
     inventory_words = [word for word in plain.get("plates#words", np.zeros(0, object)) if word]
     inventories = [_parse_plates(word) for word in inventory_words]
-    inventory = _mapped(plain, "plates", lambda word: inventory_words.index(word) if word else -1, users).astype(np.int32)
+    place = {word: number for number, word in enumerate(inventory_words)}
+    inventory = _mapped(plain, "plates", lambda word: place.get(word, -1), users).astype(np.int32)
     mesocycle = plain["mesocycle_started_on"].astype(np.int32)
     inputs = PlanningInputs(
         user_key=plain["user_key"].astype(np.int64),

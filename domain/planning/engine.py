@@ -13,7 +13,7 @@ from domain.exercises.catalogue import Catalogue
 from domain.planning import allocation, layoff, limits, loads, reasons, recent, schemes, splits, volume
 from domain.planning.batch import PER_SESSION, PER_SLOT, WEEKS, PlanBatch
 from domain.planning.estimates import estimate, forget
-from domain.planning.hashing import inputs_hash
+from domain.planning.hashing import inputs_hash, inventory_words
 from domain.planning.inputs import EQUIPMENT, GOALS, LEVELS, PlanningInputs
 from domain.planning.movements import Candidates, Movements, candidates, movements
 from domain.planning.pick import pick
@@ -23,7 +23,7 @@ from domain.planning.session_time import SHORTEST_SESSION_MINUTES
 from domain.planning.splits import ISOLATION, MAIN
 from domain.vocabulary import Goal, Muscle
 
-ENGINE_VERSION: Final = "1.3.1"
+ENGINE_VERSION: Final = "1.3.2"
 """Raised whenever the same inputs would give another plan."""
 KINDS_TOGETHER: Final = 512
 CHUNK: Final = 4096
@@ -56,6 +56,7 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
     order = np.argsort(clean.days, kind="stable")
     arranged, clean = (inputs, clean) if is_sorted else (inputs.take(order), clean.take(order))
     kind, pool = _kinds(arranged, clean, table)
+    inventories = loads.LoadLists.of(inputs.inventories), inventory_words(inputs.inventories)
     parts: list[dict[str, NDArray]] = []
     bounds = np.searchsorted(clean.days, np.arange(1, 8))
     for days in range(1, 7):
@@ -63,7 +64,7 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
         for start in range(first, last, CHUNK):
             stop = min(start + CHUNK, last)
             chunk = arranged.of_users(start, stop), clean.of_users(start, stop), kind[start:stop]
-            parts.append(_plan_chunk(*chunk, pool, days, catalogue, table))
+            parts.append(_plan_chunk(*chunk, *inventories, pool, days, catalogue, table))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else _no_columns()
     sessions, slots = columns.pop("session_count"), columns.pop("slot_count")
     batch = PlanBatch(
@@ -112,6 +113,8 @@ def _plan_chunk(
     inputs: PlanningInputs,
     clean: Profiles,
     kind: NDArray[np.intp],
+    lists: loads.LoadLists,
+    inventories: NDArray[np.uint64],
     pool: Candidates,
     days: int,
     catalogue: Catalogue,
@@ -191,7 +194,6 @@ def _plan_chunk(
     planned_reserve = tables["reserve_of_weeks"][clean.experience, clean.phase].take(user, axis=0)
     building = pick(phase == 3, planned_reserve[:, 1], planned_reserve[:, 0])
     first_reserve = np.minimum(building + careful + back + (weeks_back >= 0), MOST_RESERVE).astype(np.int8)
-    lists = loads.LoadLists.of(inputs.inventories)
     slots_of = loads.Slots(
         user=user, row=row, sets=flat(week.sets), rep_min=rep_min, rep_max=rep_max, reserve=first_reserve, weeks_back=weeks_back
     )
@@ -229,7 +231,7 @@ def _plan_chunk(
     derived = (clean.starts_on, clean.mesocycle_started_on, clean.phase, clean.low_adherence, clean.returning, clean.weeks_back)
     return {
         "user_key": inputs.user_key.astype(np.int64),
-        "inputs_hash": inputs_hash(inputs, derived=derived, salt=table.fingerprint ^ hash_version(ENGINE_VERSION)),
+        "inputs_hash": inputs_hash(inputs, inventories=inventories, derived=derived, salt=table.fingerprint ^ hash_version(ENGINE_VERSION)),
         "refusal": refusal,
         "goal": clean.goal,
         "in_pounds": inputs.in_pounds,

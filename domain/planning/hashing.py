@@ -1,5 +1,7 @@
 """A hash of each user's inputs, computed over columns: equal inputs, equal hash, whatever the order of users."""
 
+import hashlib
+import struct
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.planning.inputs import SESSIONS_KEPT, History, PlanningInputs
+from domain.planning.plates import Inventory
 
 # Constants of the splitmix64 generator (Steele, Lea, Flood 2014), whose output function mixes all bits.
 _GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -44,12 +47,12 @@ def fold(hashes: NDArray[np.uint64], column: NDArray) -> NDArray[np.uint64]:
 _BEHIND_DERIVED = frozenset({"today", "mesocycle_started_on", "previous_goal", "inventory", "limits_returning", "limits_eased_on"})
 
 
-def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int) -> NDArray[np.int64]:
+def inputs_hash(inputs: PlanningInputs, *, inventories: NDArray[np.uint64], derived: Sequence[NDArray], salt: int) -> NDArray[np.int64]:
     """One hash per user over everything that can change the plan.
 
     The date, the last plan's mesocycle, the adherence and the end of a limitation act only through what the engine derives from them;
     `derived` goes in in their place, so that a day on which nothing happens, or a plan that repeats the last one, keeps its hash.
-    `salt` stands for engine version and catalogue.
+    `salt` stands for engine version and catalogue, `inventories` are the words of the users' plates (see `inventory_words`).
     """
     hashes = np.full(len(inputs), np.uint64(salt & (2**64 - 1)), dtype=np.uint64)
     for each in fields(inputs):
@@ -58,7 +61,8 @@ def inputs_hash(inputs: PlanningInputs, *, derived: Sequence[NDArray], salt: int
             hashes = fold(hashes, value)
     for column in derived:
         hashes = fold(hashes, column)
-    hashes = fold(hashes, _inventory_hashes(inputs))
+    known = (inputs.inventory >= 0) & (inputs.inventory < len(inventories) - 1)
+    hashes = fold(hashes, inventories[np.where(known, inputs.inventory, -1)].view(np.int64))
     for lists in (inputs.disliked, inputs.preferred):
         hashes = fold(hashes, _sum_by_user(mix(words(lists.keys)), lists.offsets).view(np.int64))
     return fold(hashes, _history_hashes(inputs.history).view(np.int64)).view(np.int64)
@@ -102,16 +106,15 @@ def _history_hashes(history: History) -> NDArray[np.uint64]:
     return _sum_by_user(mix(rows), history.offsets)
 
 
-def _inventory_hashes(inputs: PlanningInputs) -> NDArray[np.int64]:
-    """Of what an inventory holds, not of its place in the list, which depends on who else is planned."""
-    held = np.zeros(len(inputs.inventories) + 1, dtype=np.uint64)
-    for number, inventory in enumerate(inputs.inventories):
-        total = np.uint64(1)
+def inventory_words(inventories: Sequence[Inventory]) -> NDArray[np.uint64]:
+    """One word per inventory, of what it holds, not of its place in the list, which depends on who else is planned; then 0 for none."""
+    held = [0] * (len(inventories) + 1)
+    for number, inventory in enumerate(inventories):
+        digest = hashlib.blake2b(digest_size=8)
         for part in (inventory.barbell_kg, inventory.dumbbell_kg, inventory.stack_kg):
-            for value in (len(part), *(round(load * 1_000_000) for load in part)):
-                total = mix(np.array([total ^ np.uint64(value)], dtype=np.uint64))[0]
-        held[number] = total
-    return held[np.where((inputs.inventory >= 0) & (inputs.inventory < len(inputs.inventories)), inputs.inventory, -1)].view(np.int64)
+            digest.update(struct.pack(f"<q{len(part)}d", len(part), *part))
+        held[number] = int.from_bytes(digest.digest(), "little")
+    return np.array(held, dtype=np.uint64)
 
 
 def _sum_by_user(rows: NDArray[np.uint64], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -11,7 +11,18 @@ from domain.planning import layoff, limits, prescribed, progression, reasons
 from domain.planning.e1rm import LOWEST_TRUSTED_RPE
 from domain.planning.estimates import HIGHEST_PLAUSIBLE_KG, Estimates
 from domain.planning.inputs import NO_DATE, History
-from domain.planning.movements import BARBELL_KIND, OTHER_KIND, Movements
+from domain.planning.movements import (
+    BAR_KINDS,
+    BARBELL_KIND,
+    BARS,
+    DUMBBELL_KIND,
+    EZ_BAR_KIND,
+    OTHER_KIND,
+    SMITH_KIND,
+    STACK_KIND,
+    TRAP_BAR_KIND,
+    Movements,
+)
 from domain.planning.pick import pick
 from domain.planning.plates import Inventory
 from domain.planning.rpe_chart import share_by_possible_reps
@@ -71,8 +82,8 @@ class LoadLists:
     first: NDArray[np.int64]
     length: NDArray[np.int64]
     number: NDArray[np.int32]
-    """(inventories + 1, kinds) list number of the barbell's, the dumbbells' and the stacks' loads; -1 where not listed, as in the last
-    row and for other kinds."""
+    """(inventories + 1, units, kinds) list number of each bar's, the dumbbells' and the stacks' loads, for users in kg and in lb; -1
+    where not listed, as in the last row and for other kinds. The listed plates go on every bar, each with its own weight."""
 
     SPAN = 65536.0
 
@@ -80,15 +91,22 @@ class LoadLists:
     def of(cls, inventories: tuple[Inventory, ...]) -> "LoadLists":
         codes: list[NDArray[np.float64]] = []
         lengths: list[int] = []
-        number = np.full((len(inventories) + 1, OTHER_KIND + 1), -1, dtype=np.int32)
+        number = np.full((len(inventories) + 1, 2, OTHER_KIND + 1), -1, dtype=np.int32)
+
+        def add(index: int, units: slice, kind: int, kg: NDArray[np.float64]) -> None:
+            if len(kg):
+                number[index, units, kind] = len(lengths)
+                codes.append(len(lengths) * cls.SPAN + kg)
+                lengths.append(len(kg))
+
         for index, inventory in enumerate(inventories):
-            for kind, listed in enumerate((inventory.barbell_kg, inventory.dumbbell_kg, inventory.stack_kg)):
-                kg = np.unique(np.array(listed, dtype=np.float64))
-                kg = kg[(kg >= prescribed.LIGHTEST_KG) & (kg <= prescribed.HEAVIEST_KG)]
-                if len(kg):
-                    number[index, kind] = len(lengths)
-                    codes.append(len(lengths) * cls.SPAN + kg)
-                    lengths.append(len(kg))
+            on_barbell = _believed(inventory.barbell_kg)
+            add(index, slice(2), BARBELL_KIND, on_barbell)
+            for kind in (EZ_BAR_KIND, TRAP_BAR_KIND, SMITH_KIND) if len(on_barbell) else ():
+                for unit, (empty, factor) in enumerate(zip(BARS[BAR_KINDS[kind]], (1.0, KG_PER_LB), strict=True)):
+                    add(index, slice(unit, unit + 1), kind, on_barbell - on_barbell[0] + empty * factor)
+            add(index, slice(2), DUMBBELL_KIND, _believed(inventory.dumbbell_kg))
+            add(index, slice(2), STACK_KIND, _believed(inventory.stack_kg))
         length = np.array(lengths, dtype=np.int64)
         first = np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64) if lengths else np.zeros(0, dtype=np.int64)
         return cls(np.concatenate(codes) if codes else np.zeros(0), first, length, number)
@@ -104,6 +122,12 @@ class LoadLists:
         place = np.searchsorted(self.codes, listed * self.SPAN + load - 1e-3, side="left")
         place = np.minimum(place, self.first[listed] + self.length[listed] - 1)
         return (self.codes[place] - listed * self.SPAN).astype(np.float32)
+
+
+def _believed(listed: tuple[float, ...]) -> NDArray[np.float64]:
+    """The loads of a list that can be meant, ascending."""
+    kg = np.unique(np.array(listed, dtype=np.float64))
+    return kg[(kg >= prescribed.LIGHTEST_KG) & (kg <= prescribed.HEAVIEST_KG)]
 
 
 def floor_to(grid: Grid, lists: LoadLists, load: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,7 +184,7 @@ class People:
 
 
 def grid_of(row: NDArray[np.int16], user: NDArray[np.int64], people: People, table: Movements, lists: LoadLists) -> Grid:
-    """The reachable loads of each slot's exercise, in kg. Barbells step by a pair of the smallest plates."""
+    """The reachable loads of each slot's exercise, in kg. Bars step by a pair of the smallest plates."""
     in_pounds = people.in_pounds.take(user)
     unit_step, unit_lightest = _by_unit(table)
     at = row + in_pounds * np.intp(len(table) + 1)
@@ -168,12 +192,12 @@ def grid_of(row: NDArray[np.int16], user: NDArray[np.int64], people: People, tab
     known = (people.smallest_plate_kg >= np.float32(prescribed.LIGHTEST_KG)) & (people.smallest_plate_kg <= 25)
     if known.any():
         pair = (people.smallest_plate_kg * np.float32(2)).take(user)
-        step = pick((table.inventory_kind.take(row) == BARBELL_KIND) & known.take(user), pair, step)
+        step = pick((table.inventory_kind.take(row) <= SMITH_KIND) & known.take(user), pair, step)
     if not len(lists.length):
         return Grid(lightest, step, None)
     kind = table.inventory_kind.take(row)
     owned = np.where((people.inventory >= 0) & (people.inventory < len(lists.number) - 1), people.inventory, -1)
-    listed = lists.number[owned.take(user), kind]
+    listed = lists.number[owned.take(user), in_pounds.view(np.int8), kind]
     return Grid(lightest, step, listed if (listed >= 0).any() else None)
 
 

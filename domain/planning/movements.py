@@ -42,10 +42,11 @@ BARS: Final[dict[Equipment, tuple[float, float]]] = {
 }
 """Lightest load, in kg and in lb: the empty bar. Smith machines differ; this is a common one."""
 
-BARBELL_KIND, DUMBBELL_KIND, STACK_KIND, OTHER_KIND = range(4)
-"""Which part of an inventory of plates an exercise's load comes from."""
+BARBELL_KIND, EZ_BAR_KIND, TRAP_BAR_KIND, SMITH_KIND, DUMBBELL_KIND, STACK_KIND, OTHER_KIND = range(7)
+"""Which part of an inventory of plates an exercise's load comes from; what takes plates is up to SMITH_KIND."""
+BAR_KINDS: Final = (Equipment.BARBELL, Equipment.EZ_BAR, Equipment.TRAP_BAR, Equipment.SMITH_MACHINE)
 _INVENTORY_KIND: Final = {
-    Equipment.BARBELL: BARBELL_KIND,
+    **{bar: kind for kind, bar in enumerate(BAR_KINDS)},
     Equipment.DUMBBELL: DUMBBELL_KIND,
     Equipment.MACHINE: STACK_KIND,
     Equipment.CABLE: STACK_KIND,

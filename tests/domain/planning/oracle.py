@@ -42,6 +42,7 @@ class Exercise:
     priority: int
     barbell: bool
     few_reps: bool
+    on_bar: bool
 
 
 def exercises(catalogue: Catalogue) -> list[Exercise]:
@@ -78,6 +79,7 @@ def exercises(catalogue: Catalogue) -> list[Exercise]:
                 cold={-1: min(male, female), 0: female, 1: male},
                 priority=int(entry["priority"]),
                 barbell=entry["equipment"] == "barbell",
+                on_bar=bool(entry["equipment"]) and Equipment(entry["equipment"]) in BARS,
                 few_reps=bool(entry["is_compound"]) and bool(entry["equipment"]) and Equipment(entry["equipment"]) in BARS,
             )
         )
@@ -617,11 +619,13 @@ class Plan:
         return math.exp(sum(map(math.log, multiples)) / len(multiples)) if multiples else 0.0
 
     def _listed(self, exercise: Exercise) -> tuple[float, ...]:
+        if exercise.on_bar and (totals := self.user.listed.get("barbell", ())):
+            return tuple(total - totals[0] + exercise.lightest[self.user.unit] for total in totals) if not exercise.barbell else totals
         return self.user.listed.get(exercise.kind, ())
 
     def _step(self, exercise: Exercise) -> float:
         plate = self.user.plate
-        return plate * 2 if exercise.barbell and 0 < plate <= 25 else exercise.step[self.user.unit]
+        return plate * 2 if exercise.on_bar and 0 < plate <= 25 else exercise.step[self.user.unit]
 
     def _floor(self, exercise: Exercise, load: float) -> float:
         if listed := self._listed(exercise):
