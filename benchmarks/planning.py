@@ -35,7 +35,10 @@ GYM = ("barbell", "ez_bar", "dumbbell", "cable", "machine", "smith_machine", "pu
 
 
 def population(users: int, seed: int = 1) -> PlanningInputs:
-    """Users who train on four days in a gym, so that a plan has 4 weeks × 4 sessions × 6 exercises; the rest of them differs."""
+    """Users who train on four days in a gym, so that a plan has 4 weeks × 4 sessions × 6 exercises; the rest of them differs.
+
+    That many exercises need muscles that are used to it: few beginners, and weeks of six to ten sets of an exercise.
+    """
     random = np.random.default_rng(seed)
     catalogue = load_catalogue()
     frame = catalogue.frame
@@ -64,7 +67,7 @@ def population(users: int, seed: int = 1) -> PlanningInputs:
         top_reps=np.where(held, reps, 0).astype(np.int16),
         fewest_reps=np.where(held, np.maximum(reps - random.integers(0, 3, reps.shape), 1), 0).astype(np.int16),
         sets_at_top=sets,
-        working_sets=np.where(held, sets + random.integers(0, 3, reps.shape), 0).astype(np.int16),
+        working_sets=np.where(held, sets + random.integers(3, 8, reps.shape), 0).astype(np.int16),
         rpe=rpe,
         e1rm_kg=np.where(held & (load > 0), load * (1 + reps / 30), np.nan).astype(np.float32),
         prescribed_kg=np.where(random.random(rows) < 0.6, load[:, 0] + 2.5 * random.integers(-1, 2, rows), np.nan).astype(np.float32),
@@ -77,7 +80,7 @@ def population(users: int, seed: int = 1) -> PlanningInputs:
         user_key=np.arange(1, users + 1, dtype=np.int64),
         today=np.full(users, TODAY, dtype=np.int32),
         goal=random.integers(0, len(GOALS), users).astype(np.int8),
-        experience=random.choice(len(LEVELS), users, p=[0.5, 0.35, 0.15]).astype(np.int8),
+        experience=random.choice(len(LEVELS), users, p=[0.15, 0.5, 0.35]).astype(np.int8),
         days_per_week=np.full(users, 4, dtype=np.int8),
         weekdays=random.integers(0, 128, users).astype(np.uint8),
         session_minutes=random.choice([60, 75, 90], users).astype(np.int16),
