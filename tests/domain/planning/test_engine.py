@@ -478,6 +478,12 @@ def test_what_cannot_be_planned_is_refused_with_its_reason(person: Person, code:
         assert code is None and len(batch.exercise_key)
 
 
+def test_a_back_to_be_spared_hinges_under_no_weight_either() -> None:
+    batch = plan(*(Person(avoid=("lower_back",), equipment=kit, days=days) for kit in ((), ("dumbbell",)) for days in (2, 4, 6)))
+    patterns = CATALOGUE.frame["movement_pattern"].to_numpy()[CATALOGUE.rows_of(batch.exercise_key)]
+    assert (batch.refusal == 0).all() and not np.isin(patterns, ["hinge", "trunk_extension"]).any()
+
+
 def test_twenty_minutes_without_equipment_still_make_an_honest_plan() -> None:
     batch = plan(Person(minutes=20, equipment=(), goal="fat_loss", experience="beginner"))
     assert batch.refusal[0] == 0
