@@ -203,7 +203,10 @@ def _of_status(error: HTTPException) -> Problem:
 
 def _invalid(error: RequestValidationError) -> Problem:
     faults = error.errors()
-    fields = [{"field": ".".join(str(part) for part in fault["loc"]), "message": str(fault["msg"])} for fault in faults[:20]]
+    fields = [
+        {"field": ".".join(str(part) for part in fault["loc"]), "message": str(fault["msg"]).removeprefix("Value error, ")}
+        for fault in faults[:20]
+    ]
     if any(fault["type"] == "json_invalid" for fault in faults):
         return Problem(INVALID, "The body is not valid JSON.", errors=fields)
     named = "; ".join(f"{field['field']}: {field['message']}" for field in fields[:3])

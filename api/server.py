@@ -19,6 +19,8 @@ from api.representation import Headers
 from api.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
     from api.app import Application
 
 LOOK_SECONDS: Final = 1.0
@@ -38,6 +40,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._stuck_since: float | None = None
         self._idle_since: float | None = None
         self._head_bytes = 0
+        self._running: RequestResponseCycle | None = None
         application: Application = self.config.loaded_app
         self.header_bytes, self.body_seconds = application.state.settings.header_bytes, application.state.settings.body_seconds
         self._fast_lane = application.fast_lane
@@ -114,6 +117,20 @@ class PatientProtocol(HttpToolsProtocol):
             self.cycle = normal
         self._start_asgi_task(normal, self.app)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._give_up()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        """Nobody takes the answer under way. uvicorn tells only the last of several requests in a pipeline."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
     def on_response_complete(self) -> None:
         """As uvicorn does it, but an idle connection is found by the look per second: a timer per request costs more than its head."""
         self.server_state.total_requests += 1
@@ -142,6 +159,14 @@ class PatientProtocol(HttpToolsProtocol):
         self._refuse(Problem(BAD_REQUEST, "This is not HTTP/1.1 as RFC 9112 has it."))
 
     def _refuse(self, problem: Problem) -> None:
+        under_way = self.cycle if isinstance(self.cycle, FastCycle) else self._running
+        if under_way is not None and not under_way.response_complete and (under_way is not self.cycle or self._in_body_since is None):
+            # What is wrong is what follows a request that waits for its answer: it gets it, as the last one here.
+            under_way.keep_alive = False
+            return
+        self._give_up()
+        if self.transport.is_closing():
+            return
         body = problem.body()
         status = f"{problem.kind.status} {problem.kind.title}"
         head = f"HTTP/1.1 {status}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"

@@ -2,6 +2,9 @@
 
 import datetime
 import json
+import re
+import socket
+import struct
 import time
 import uuid
 from email.utils import parsedate_to_datetime
@@ -280,6 +283,52 @@ def test_pipelined_requests_are_answered_in_order(server, keys) -> None:
     answer = server.raw(first + first + second, until_closed=True)
     assert answer.count(b"HTTP/1.1 200") == 3
     assert answer.index(b'"range":"7d"') < answer.rindex(b'{"status":"ok"}')
+
+
+@pytest.mark.parametrize("path", [SUMMARY, b"/api/v1/plans/lifter", SUMMARY + b"?from=2025-01-01"])
+def test_a_request_is_answered_also_when_nonsense_follows_it(server, keys, path) -> None:
+    request = head(b"GET " + path + b" HTTP/1.1", keys)
+    expected = status_of(server.raw(request))
+    for nonsense in (b"\x00\xff\r\n\r\n", b"abcde\r\n\r\n"):
+        answer = server.raw(request + nonsense, until_closed=True)
+        assert status_of(answer) == expected, answer
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert answer.endswith(b"}")
+
+
+def test_a_body_that_breaks_off_into_nonsense_is_malformed(server, keys) -> None:
+    request = head(b"POST /generate HTTP/1.1", keys, b"Content-Type: application/json", b"Transfer-Encoding: chunked")
+    for body in (b"zz\r\n{}\r\n", b"2\r\n{}zz\r\n", b"ffffffffffffffffff\r\n{}"):
+        answer = server.raw(request + body, until_closed=True)
+        assert status_of(answer) == 400
+        assert answer.count(b"HTTP/1.1 4") == 1
+
+
+def test_a_client_that_leaves_its_pipeline_is_not_written_to(server, keys) -> None:
+    """What is logged is looked at when the server ends."""
+    slow = head(b"GET " + SUMMARY + b"?from=0001-01-01 HTTP/1.1", keys)
+    for count in (1, 2, 20):
+        for pause in (0, 0.001, 0.01):
+            with server.connect() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.sendall(slow * count)
+                time.sleep(pause)
+    assert status_of(server.raw(slow)) == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "QUERY"])
+def test_every_path_answers_every_method_with_what_it_is_or_405(client, keys, method) -> None:
+    for path, operations in client.get("/api/v1/openapi.json").json()["paths"].items():
+        response = client.request(method, re.sub(r"{[^}]*}", "lifter", path), headers=keys.header("backend", "service", "analyst"))
+        documented = {operation.upper() for operation in operations}
+        if path == "/api/v1/plans/generate":
+            documented.add("GET")  # also a user's id
+        documented |= {"OPTIONS"} | ({"HEAD"} if "GET" in documented else set())
+        assert (response.status_code == 405) == (method not in documented), (path, response.text)
+        if response.status_code == 405:
+            assert set(response.headers["allow"].split(", ")) == documented
+        if method in ("HEAD", "OPTIONS"):
+            assert response.content == b""
 
 
 def test_no_token_is_in_the_log(server, client, keys) -> None:
