@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -164,6 +165,13 @@ def count(connection: psycopg.Connection) -> int:
     row = connection.execute("select count(*) from app.onboarding_events").fetchone()
     assert row
     return int(row[0])
+
+
+def read_project(postgres: ThrowawayPostgres) -> None:
+    """What dbt does before its first build: import and parse everything."""
+    from tests.dbt_project.support import run_dbt
+
+    run_dbt(postgres, "parse")
 
 
 def build(postgres: ThrowawayPostgres, as_of: datetime.datetime) -> tuple[float, float, dict[str, float]]:
@@ -397,7 +405,10 @@ def run(quick: bool) -> Figures:
     with throwaway_postgres() as server:
         postgres = empty_copy(server, "builds")
         with serving(server, jwks) as port, postgres.connect() as connection:
+            reading = threading.Thread(target=read_project, args=[postgres])
+            reading.start()
             events = populate(connection, people)
+            reading.join()
             wait_for(port, token)
             figures = ingest(port, token, 1 if quick else 3, scale=0.4 if quick else 2)
         return figures | builds(postgres, people, events)
