@@ -348,34 +348,32 @@ def start_small(
         seen |= sets[:, slot] > 0
     room = Room(bounds, half_sets(row, after, table))
 
-    def deal(slot: int, day: int, count: NDArray[np.int8]) -> None:
-        if count.any():
-            words = table.muscles.take(row[day, slot], axis=1)
-            fits_in = room.fits(words * count.astype(np.uint64), table.direct.take(row[day, slot], axis=1))
-            count = count * fits_in
-            after[day, slot] += count
-            room.take(words, count)
+    def deal(slot: int, day: int, may: NDArray[np.bool_], words: NDArray[np.uint64], dealt: int) -> None:
+        count = (may & room.fits_direct(words, dealt)) * np.int8(dealt)
+        after[day, slot] += count
+        room.take(words, count)
 
-    for slot in range(slots):
-        for day in range(days):
-            deal(slot, day, first[day, slot] * (after[day, slot] == 0))
-            deal(slot, day, _one_more(after, sets, day, slot, MAIN_SETS) & (role[day, slot] == MAIN))
-    for number in range(FEWEST_SETS + 1, int(sets.max(initial=0)) + 1):
+    for number in range(FEWEST_SETS, int(sets.max(initial=0)) + 1):
         for slot in range(slots):
             for day in range(days):
-                deal(slot, day, _one_more(after, sets, day, slot, number))
+                now, wanted = after[day, slot], sets[day, slot]
+                if number > FEWEST_SETS:
+                    may = (now > 0) & (now < np.minimum(wanted, np.int8(number)))
+                    if may.any():
+                        deal(slot, day, may, table.muscles.take(row[day, slot], axis=1), 1)
+                    continue
+                words = table.muscles.take(row[day, slot], axis=1)
+                may, main = (now == 0) & (wanted > 0), role[day, slot] == MAIN
+                if may.any():
+                    deal(slot, day, may, words, FEWEST_SETS)
+                if main.any():
+                    deal(slot, day, main & (now > 0) & (now < np.minimum(wanted, np.int8(MAIN_SETS))), words, 1)
     return after
 
 
 FEWEST_SETS: Final = 2
 MAIN_SETS: Final = 3
 """An exercise is worth its set-up from two sets on, what a session is about gets three first: 2-3 sets per exercise (ACSM 2026)."""
-
-
-def _one_more(after: NDArray[np.int8], sets: NDArray[np.int8], day: int, slot: int, number: int) -> NDArray[np.int8]:
-    """One where a slot may be raised to so many sets, else nought (per user)."""
-    now = after[day, slot]
-    return ((now > 0) & (now < np.minimum(sets[day, slot], np.int8(number)))).view(np.int8)
 
 
 def deload(sets: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -26,8 +27,9 @@ from domain.vocabulary import Goal, Muscle
 ENGINE_VERSION: Final = "1.3.2"
 """Raised whenever the same inputs would give another plan."""
 KINDS_TOGETHER: Final = 512
-CHUNK: Final = 4096
-"""Users planned together: their arrays fit the processor's cache."""
+CHUNK: Final = 6144
+"""At most so many users are planned together: their arrays fit the processor's cache, and the interpreter's share stays small.
+Measured: 3,072 a tenth slower, 4,096 and 12,288 a little."""
 
 MOST_RESERVE: Final = 4
 """More repetitions in reserve than four can't be judged; only a deload may ask for five."""
@@ -61,8 +63,8 @@ def plan_batch(inputs: PlanningInputs, catalogue: Catalogue, *, as_of: datetime 
     bounds = np.searchsorted(clean.days, np.arange(1, 8))
     for days in range(1, 7):
         first, last = int(bounds[days - 1]), int(bounds[days])
-        for start in range(first, last, CHUNK):
-            stop = min(start + CHUNK, last)
+        edges = np.linspace(first, last, -(-(last - first) // CHUNK) + 1).astype(np.int64)
+        for start, stop in pairwise(edges.tolist()):
             chunk = arranged.of_users(start, stop), clean.of_users(start, stop), kind[start:stop]
             parts.append(_plan_chunk(*chunk, *inventories, pool, days, catalogue, table))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else _no_columns()

@@ -15,7 +15,7 @@ from domain.planning.plates import BAR_KG, BAR_LB
 from domain.planning.schemes import BY_BODYWEIGHT, LOADED, TIMED
 from domain.planning.splits import FALLBACKS, NEED_OF_PATTERN, Need
 from domain.planning.supersets import are_antagonists
-from domain.planning.volume import guards, pack
+from domain.planning.volume import pack
 from domain.vocabulary import Equipment, ExperienceLevel, Goal, LoadType, MovementPattern
 
 COMPOUND_NEEDS: Final = frozenset(
@@ -69,8 +69,6 @@ class Movements:
     avoid: NDArray[np.uint16]
     muscles: NDArray[np.uint64]
     """(WORDS, rows) half sets per set, packed (see `volume`)."""
-    direct: NDArray[np.uint64]
-    """(WORDS, rows) the muscles that an exercise trains directly (see `volume.guards`)."""
     half_sets: NDArray[np.uint64]
     """(rows, muscles) half sets per set, not packed."""
     repetition_seconds: NDArray[np.float32]
@@ -166,7 +164,6 @@ def movements(catalogue: Catalogue) -> Movements:
     return Movements(
         **columns,
         muscles=pack(half_sets),
-        direct=guards(half_sets == 2),
         half_sets=half_sets.astype(np.uint64),
         antagonist=antagonist,
         families=len(families),

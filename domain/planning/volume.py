@@ -38,6 +38,7 @@ LANE_BITS: Final = 8
 LANES_PER_WORD: Final = 8
 WORDS: Final = -(-len(Muscle) // LANES_PER_WORD)
 _GUARD: Final = np.uint64(0x8080808080808080)
+_DIRECT: Final = np.uint64(0x0202020202020202)
 MOST_HALF_SETS: Final = 127
 
 
@@ -49,11 +50,6 @@ def pack(half_sets: NDArray[np.integer]) -> NDArray[np.uint64]:
     padded = np.zeros((*counts.shape[:-1], WORDS * LANES_PER_WORD), dtype=np.uint8)
     padded[..., : counts.shape[-1]] = counts
     return np.ascontiguousarray(np.moveaxis(padded.view("<u8"), -1, 0))
-
-
-def guards(muscles: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """(…, muscles) which ones to look at -> (WORDS, …) for `Room.fits`."""
-    return pack(muscles.astype(np.uint8)) << np.uint64(LANE_BITS - 1)
 
 
 def unpack(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
@@ -78,15 +74,19 @@ class Room:
         self.most = (bounds if total is None else _lanes(np.maximum, bounds, total)) | _GUARD
         self.left = self.most.copy() if total is None else self.most - total
 
-    def fits(self, words: NDArray[np.uint64], only: NDArray[np.uint64] | None = None) -> NDArray[np.bool_]:
-        """Whether (WORDS, n) more would leave every muscle within its bound; or those of `only` (see `guards`)."""
+    def fits(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether (WORDS, n) more would leave every muscle within its bound."""
         rest = self.left - words
-        if only is not None:
-            over = only & ~rest
-            out: NDArray[np.bool_] = (over[0] | over[1] | over[2]) == 0
-            return out
         every = rest[0] & rest[1] & rest[2] & _GUARD
         return every == _GUARD
+
+    def fits_direct(self, words: NDArray[np.uint64], times: int) -> NDArray[np.bool_]:
+        """The same for so many sets of an exercise with these words (0-2 half sets a muscle), asking only muscles that it trains
+        directly, with two half sets."""
+        rest = self.left - (words if times == 1 else words * np.uint64(times))
+        over = ~rest & ((words & _DIRECT) << np.uint64(6))
+        out: NDArray[np.bool_] = (over[0] | over[1] | over[2]) == 0
+        return out
 
     def take(self, words: NDArray[np.uint64], count: NDArray[np.bool_ | np.int8]) -> None:
         """Count the words of each user so many times; they fit."""
@@ -97,7 +97,7 @@ class Room:
         return self.most - self.left
 
 
-assert WORDS == 3, "Room.fits names three words"
+assert WORDS == 3, "Room names three words"
 
 
 def grown(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
