@@ -179,8 +179,8 @@ def rebuilds(connection: psycopg.Connection) -> list[tuple[Any, ...]]:
 def test_a_full_build_and_every_increment_equal_the_oracle(
     module_database: Database, connection: psycopg.Connection, people: People
 ) -> None:
-    users = people.add_users(120)
-    people.live(users, [f"device-{index}" for index in range(60)], AS_OF - timedelta(days=45), days=44)
+    users = people.add_users(80)
+    people.live(users, [f"device-{index}" for index in range(40)], AS_OF - timedelta(days=45), days=44)
     run_dbt(module_database, *MODELS, as_of=AS_OF)
     found = assert_equals_oracle(connection, AS_OF)
     assert {each.status for each in found} == {"completed", "dropped", "in_progress"}
