@@ -1,7 +1,9 @@
 """Every request through both lanes: the fast one may only be faster."""
 
 import asyncio
+import contextlib
 import datetime
+import re
 
 import pytest
 
@@ -408,3 +410,96 @@ def test_connections_share_what_waits_so_that_none_has_it_all(built_template, ke
         answers = asyncio.run(run(count))
         assert len({answer.body for answer in answers}) == 1
         assert sizes == shares
+
+
+ODD_HEADERS = [
+    "Range: bytes=0-10",
+    "If-Modified-Since: Sat, 01 Jan 2050 00:00:00 GMT",
+    "If-Modified-Since: Sun, 06 Nov 99999999999 08:49:37 GMT",
+    "If-Modified-Since: ",
+    'If-Match: "x"',
+    "If-None-Match: *",
+    "If-None-Match: ",
+    "If-None-Match: W/",
+    'If-None-Match: "a", "b", *',
+    'If-None-Match: "a"\r\nIf-None-Match: *',
+    "If-None-Match: \xff",
+    "Accept: text/html",
+    "Accept-Encoding: gzip;q=,br;q=nan",
+    "Accept-Encoding: identity;q=0",
+    "Expect: 100-continue",
+    "Expect: banana",
+    "Content-Length: 0",
+    "Content-Length: 3\r\nX: y\r\n\r\nabc",
+    "Content-Length: 5, 5",
+    "Transfer-Encoding: chunked\r\n\r\n0\r\n",
+    "Transfer-Encoding: gzip",
+    "Upgrade: websocket\r\nConnection: Upgrade",
+    "Connection: keep-alive, close",
+    "Origin: null",
+    "X-Request-Id: a b",
+    "X-Request-Id: \xe9",
+    "X-HTTP-Method-Override: DELETE",
+    "Host: another",
+    " : x",
+    "A b: c",
+    "X: a\x00b",
+    *("".join(f"H{number}: x\r\n" for number in range(count)) + "Z: z" for count in (60, 62, 101)),
+]
+ODD_TARGETS = [
+    "http://api/api/v1/summary/lifter",
+    "//api/api/v1/summary/lifter",
+    "/api/v1/summary/lifter#part",
+    "/api/v1/summary/lifter/",
+    "/api/v1/summary//lifter",
+    "/api/v1/./summary/lifter",
+    "/api/%761/summary/lifter",
+    "/api/v1/summary/%6cifter",
+    "/api/v1/summary/lifter?",
+    "/api/v1/summary/lifter?range=%33%30d",
+    "/api/v1/summary/lifter?range=30d&",
+    "/api/v1/summary/lifter?range=30d&range=30d",
+    "/api/v1/summary/lifter?Range=30d",
+    "/api/v1/summary/lifter;x=1",
+    "/api/v1/summary/%c0%af",
+    "/api/v1/summary/%ed%a0%80",
+    "/api/v1/summary/%",
+    "/api/v1/summary/",
+    "*",
+]
+
+
+def test_odd_heads_get_the_same_bytes_from_both(built_template, keys) -> None:
+    token = keys.header("lifter")["Authorization"]
+    plain = f"Host: api\r\nAuthorization: {token}\r\n"
+    heads = {header: f"GET /api/v1/summary/lifter HTTP/1.1\r\n{plain}{header}\r\n\r\n" for header in ODD_HEADERS}
+    heads |= {target: f"GET {target} HTTP/1.1\r\n{plain}\r\n" for target in ODD_TARGETS}
+    heads |= {version: f"GET /api/v1/summary/lifter HTTP/{version}\r\n{plain}\r\n" for version in ("0.9", "1.0", "1.2", "2.0")}
+    heads |= {method: f"{method} /api/v1/summary/lifter HTTP/1.1\r\n{plain}\r\n" for method in ("HEAD", "OPTIONS", "TRACE", "get", "G")}
+    of_the_moment = re.compile(rb'(?im)^(?:x-request-id|server-timing|date|content-length):[^\r\n]*\r\n|"requestId":"[^"]*"')
+
+    async def answer(port: int, request: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request.encode("latin-1"))
+        last = b"GET /healthz HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n"
+        with contextlib.suppress(ConnectionError):
+            await asyncio.sleep(0.02)
+            writer.write(last)
+            received = await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            return received
+        return b"reset"
+
+    async def run():
+        async with (
+            listening(settings_for(built_template, keys)) as fast,
+            listening(settings_for(built_template, keys, fast_lane=False)) as normal,
+        ):
+            ports = [client.base_url.port for client in (fast, normal)]
+            for port in ports:
+                await answer(port, heads["/api/v1/summary/lifter?"])  # the token is known from here on
+            return {name: [await answer(port, request) for port in ports] for name, request in heads.items()}
+
+    for name, (a, b) in asyncio.run(run()).items():
+        assert sorted(of_the_moment.sub(b"", a).splitlines()) == sorted(of_the_moment.sub(b"", b).splitlines()), name
+        assert b"HTTP/1.1 5" not in a, name
