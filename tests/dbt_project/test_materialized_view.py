@@ -154,6 +154,18 @@ def test_an_unchanged_view_is_left_alone_until_its_parent_is_rebuilt(project):
     assert found["parent"] == "CREATE VIEW"
 
 
+def test_a_view_that_dbt_dropped_with_its_seed_in_a_full_refresh_is_made_again(project):
+    (project.folder / "dbt_project.yml").write_text(
+        PROJECT_FILE + "on-run-start: ['{% if execute %}{% do look_at_relations() %}{% endif %}']\n"
+    )
+    (project.folder / "seeds").mkdir()
+    (project.folder / "seeds" / "names.csv").write_text("id,name\n1,one\n")
+    (project.folder / "models" / "named.sql").write_text('{{ config(materialized="view") }} select id, name from {{ ref("names") }}')
+    for _ in range(2):
+        run_dbt(project.database, "build", "--full-refresh", "--select", "names+", project=project.folder)
+        assert one(project.database, "select name from marts.named") == ("one",)
+
+
 def test_a_view_that_other_views_read_is_refreshed_in_place(project):
     with project.database.connect() as connection:
         connection.execute("create view public.dashboard as select sum(amount) as total from marts.child")
