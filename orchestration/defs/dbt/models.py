@@ -66,6 +66,10 @@ def dbt_models(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Itera
     with build(warehouse.owner_url, kind=build_kind(context), as_of=as_of) as details:
         details["run_id"] = context.run.run_id
         try:
+            if look_again and is_full(context):  # what is before the plans was rebuilt in the step before; once is enough
+                own = " ".join(key.path[-1] for key in context.selected_asset_keys)
+                dbt.cli(["run", "--exclude", own], manifest=PROJECT.manifest_path, target_path=build_folder()).wait()
+                look_again = False
             yield from run_everything(context, dbt, arguments) if look_again else run_selected(context, dbt, arguments)
         except DagsterDbtCliRuntimeError as error:
             raise failure_of(error) from None
