@@ -1,6 +1,7 @@
 """Who calls, and what they may: bearer tokens, the keys that verify them, and a memory of tokens verified before."""
 
 import asyncio
+import http.client
 import json
 import logging
 import time
@@ -28,6 +29,10 @@ UNKNOWN_KEY_SECONDS: Final = 10.0
 FILE_SECONDS: Final = 1.0
 FETCH_SECONDS: Final = 5.0
 FETCH_BYTES: Final = 1024 * 1024
+UNREADABLE: Final = (ValueError, KeyError, TypeError, RecursionError, UnsupportedAlgorithm)
+"""What `parse_keys` ends with where a text is no key set."""
+UNFETCHABLE: Final = (OSError, http.client.HTTPException, *UNREADABLE)
+"""What a download ends with. A cut or garbled answer is an HTTPException, which is no OSError."""
 
 
 class Scope(StrEnum):
@@ -74,7 +79,10 @@ class Key:
 
 
 def parse_keys(text: str) -> dict[str, Key]:
-    """Public keys by id, from a JSON Web Key Set or from PEM blocks. Keys that can't verify our tokens are left out."""
+    """Public keys by id, from a JSON Web Key Set or from PEM blocks. Keys that can't verify our tokens are left out.
+
+    Raises one of UNREADABLE where the text is neither.
+    """
     found: dict[str, Key] = {}
     for key_id, public, algorithm in _pem_keys(text) if "-----BEGIN" in text else _set_keys(text):
         try:
@@ -142,7 +150,7 @@ class KeyRing:
     def _parsed(text: str, name: str) -> dict[str, Key]:
         try:
             keys = parse_keys(text)
-        except (ValueError, KeyError, TypeError, UnsupportedAlgorithm) as error:
+        except UNREADABLE as error:
             raise SettingsInvalid(f"The API can't start: {PREFIX}{name} is neither a JSON Web Key Set nor PEM ({error}).") from None
         if not keys:
             raise SettingsInvalid(f"The API can't start: {PREFIX}{name} holds no public key for ES256, EdDSA or RS256.")
@@ -164,7 +172,7 @@ class KeyRing:
             text = path.read_text()
             self._from_file = self._parsed(text, "JWKS_FILE") if first else parse_keys(text)
             self._file_stamp = stamp
-        except (OSError, ValueError, KeyError, TypeError, UnsupportedAlgorithm) as error:
+        except (OSError, *UNREADABLE) as error:
             if first:
                 raise SettingsInvalid(f"The API can't start: {PREFIX}JWKS_FILE: {error}.") from None
             log.warning("the key file can't be read, its last content counts: %s", error)
@@ -182,8 +190,8 @@ class KeyRing:
             try:
                 self._fetched = parse_keys(await asyncio.to_thread(_download, url))
                 self._fetched_at = time.monotonic()
-            except (OSError, ValueError, KeyError, TypeError, UnsupportedAlgorithm) as error:
-                log.warning("the key set can't be fetched, the last one counts: %s", error)
+            except UNFETCHABLE as error:
+                log.warning("the key set can't be fetched, the last one counts: %r", error)
         self._combine()
 
     async def find(self, key_id: str | None) -> Key:
@@ -196,7 +204,7 @@ class KeyRing:
             found = self._lookup(key_id)
         if found is None:
             if not self.keys and not self.secret:
-                raise Problem(KEYS_UNAVAILABLE, headers={"Retry-After": "10"})
+                raise Problem(KEYS_UNAVAILABLE)
             raise _unauthenticated("The token's key is not known here.")
         return found
 

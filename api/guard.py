@@ -118,10 +118,11 @@ class Guard:
                 raise Problem(BAD_REQUEST, f"The header {single.decode()} is there more than once.")
         if b"host" not in headers and scope["http_version"] != "1.0":
             raise Problem(BAD_REQUEST, "The Host header is missing.")
-        names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
-        for name in names:
-            if names.count(name) > 1:
+        seen: set[str] = set()
+        for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+            if name in seen:
                 raise Problem(INVALID, errors=[{"field": f"query.{name[:100]}", "message": "It is there more than once."}])
+            seen.add(name)
         raw = scope.get("raw_path") or b""
         if b"%2f" in raw.lower():
             parts = re.split(r"%2f", raw.decode("ascii"), flags=re.IGNORECASE)

@@ -42,7 +42,7 @@ async def request_plan(
     if row["outcome"] == "unknown_user":
         raise Problem(USER_NOT_FOUND, f"No user has the id {user_id!r}.")
     if row["outcome"] == "key_conflict":
-        raise Problem(KEY_REUSED, headers={})
+        raise Problem(KEY_REUSED)
     return row["job_id"], row["status"], row["requested_at"]
 
 
@@ -66,8 +66,8 @@ class JobChanges:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self._waiting: dict[uuid.UUID, set[asyncio.Future[None]]] = defaultdict(set)
-        self._known: dict[uuid.UUID, str] = {}
+        self._waiting: dict[uuid.UUID, dict[asyncio.Future[None], str]] = defaultdict(dict)
+        """By job: who waits, and the status that each of them saw."""
         self._wake = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -87,8 +87,7 @@ class JobChanges:
     async def wait(self, job_id: uuid.UUID, status: str, seconds: float) -> None:
         """Return when the job's status is no longer `status`, or after `seconds`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[job_id].add(future)
-        self._known[job_id] = status
+        self._waiting[job_id][future] = status
         self._wake.set()  # it may have changed between the caller's look and this line
         try:
             async with asyncio.timeout(seconds):
@@ -96,11 +95,9 @@ class JobChanges:
         except TimeoutError:
             pass
         finally:
-            futures = self._waiting[job_id]
-            futures.discard(future)
-            if not futures:
+            del self._waiting[job_id][future]
+            if not self._waiting[job_id]:
                 del self._waiting[job_id]
-                self._known.pop(job_id, None)
 
     async def _listen(self) -> None:
         while True:
@@ -131,8 +128,7 @@ class JobChanges:
                 self._wake.set()
                 continue
             for row in rows:
-                if row["status"] != self._known.get(row["job_id"]):
-                    for future in self._waiting.get(row["job_id"], ()):
-                        if not future.done():
-                            future.set_result(None)
+                for future, seen in self._waiting.get(row["job_id"], {}).items():
+                    if row["status"] != seen and not future.done():
+                        future.set_result(None)
             await asyncio.sleep(0.02)  # a busy worker announces many batches: one look serves them all

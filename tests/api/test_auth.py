@@ -241,11 +241,15 @@ class Issuer:
 
     def __init__(self) -> None:
         self.body, self.status, self.asked = "", 200, 0
+        self.is_garbled = False
         issuer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked += 1
+                if issuer.is_garbled:
+                    self.wfile.write(b"this is not HTTP\r\n\r\n")
+                    return
                 self.send_response(issuer.status)
                 self.end_headers()
                 self.wfile.write(issuer.body.encode())
@@ -291,6 +295,22 @@ def test_a_published_key_set_rotates_and_outlives_its_issuer_for_a_while(built_t
             return seen
 
     assert asyncio.run(run()) == [[200, 401], [401, 200], [401, 200], [503, 503]]
+
+
+def test_a_garbled_answer_does_not_end_the_watch_over_the_keys(built_template, keys, issuer) -> None:
+    _, other_set = generate_key_pair()
+    settings = Settings(database_url=built_template.urls[Role.API], jwks_url=issuer.url, jwks_lifetime_seconds=0.3)
+    issuer.body = keys.jwks
+
+    async def run():
+        async with listening(settings) as client:
+            seen = []
+            for issuer.is_garbled, issuer.body in ((False, keys.jwks), (True, other_set), (False, other_set)):
+                await asyncio.sleep(0.8)
+                seen.append((await client.get("/api/v1/summary/lifter", headers=keys.header())).status_code)
+            return seen
+
+    assert asyncio.run(run()) == [200, 200, 401]  # the third: a key that was taken out of the set is revoked
 
 
 def test_unknown_key_ids_do_not_make_us_hammer_the_issuer(built_template, keys, issuer) -> None:

@@ -10,6 +10,7 @@ import uuid
 from email.utils import parsedate_to_datetime
 
 import httpx
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -217,6 +218,15 @@ def test_1_mb_of_headers_is_refused_without_being_kept(server, keys) -> None:
         assert status_of(server.raw(request)) in (431, 0)
     assert status_of(server.raw(head(b"GET " + SUMMARY + b" HTTP/1.1", keys, b"X: " + b"x" * 40_000))) == 431
     assert server.memory - before < 30 * 2**20
+
+
+def test_thousands_of_parameters_cost_next_to_nothing(server, keys) -> None:
+    request = head(b"GET /healthz?" + b"&".join(b"%x" % number for number in range(0x1000, 0x1000 + 6000)) + b" HTTP/1.1")
+    times = psutil.Process(server.process.pid).cpu_times
+    before = times().user
+    for _ in range(5):  # nobody needs a token to send them
+        assert status_of(server.raw(request)) == 200
+    assert times().user - before < 1.0
 
 
 def test_requests_that_are_not_http_get_a_problem(server, keys) -> None:

@@ -118,6 +118,21 @@ async def test_a_waiting_status_call_ends_after_its_time_with_the_status_as_it_i
         assert 0.9 < time.monotonic() - started < 5
 
 
+async def test_a_call_that_saw_an_older_status_is_answered_though_another_waits_for_the_next(database: Database, keys: Keys) -> None:
+    async with serving(settings_for(database, keys)) as client:
+        url = (await ask(client, keys)).json()["statusUrl"]
+        early = asyncio.create_task(client.get(url, headers=keys.header() | {"Prefer": "wait=20"}))
+        await asyncio.sleep(0.5)
+        with database.connect() as connection:  # a worker's claim is not announced
+            connection.execute(
+                "update app.plan_requests set status = 'running', started_at = now(), claim = gen_random_uuid(), attempts = 1"
+            )
+        late = asyncio.create_task(client.get(url, headers=keys.header() | {"Prefer": "wait=2"}))
+        done, _ = await asyncio.wait([early, late], return_when=asyncio.FIRST_COMPLETED)
+        assert done == {early}
+        assert early.result().json()["status"] == (await late).json()["status"] == "running"
+
+
 async def test_many_waiting_calls_hold_no_database_connection(database: Database, keys: Keys) -> None:
     async with serving(settings_for(database, keys, pool_size=1, pool_waiting=300, pool_wait_seconds=20.0)) as client:
         url = (await ask(client, keys)).json()["statusUrl"]
@@ -131,14 +146,14 @@ async def test_many_waiting_calls_hold_no_database_connection(database: Database
 
 async def test_a_failed_job_says_why(database: Database, keys: Keys) -> None:
     def refuse(connection: psycopg.Connection, user_keys: Sequence[int], as_of: datetime) -> dict[int, Failure]:
-        return {key: Failure("refusal.no_equipment", "There is nothing to train with.", final=True) for key in user_keys}
+        return {key: Failure("refused.no_exercise", "There is nothing to train with.", final=True) for key in user_keys}
 
     async with serving(settings_for(database, keys)) as client:
         url = (await ask(client, keys)).json()["statusUrl"]
         await asyncio.to_thread(drain, database, planner=refuse)
         body = (await client.get(url, headers=keys.header())).json()
         assert body["status"] == "failed"
-        assert body["failure"] == {"code": "refusal.no_equipment", "message": "There is nothing to train with."}
+        assert body["failure"] == {"code": "refused.no_exercise", "message": "There is nothing to train with."}
 
 
 async def test_nobody_asks_or_looks_for_somebody_else(database: Database, keys: Keys) -> None:
