@@ -27,6 +27,8 @@ class ProblemKind:
     status: int
     title: str
     example: str
+    retry_after_seconds: int | None = None
+    """When it makes sense to ask again."""
 
     @property
     def type(self) -> str:
@@ -53,11 +55,19 @@ KEY_REUSED = ProblemKind(
 TOO_MANY = ProblemKind("too-many-requests", 429, "Too many requests", "Try again in 3 seconds.")
 HEAD_TOO_LARGE = ProblemKind("head-too-large", 431, "The request's head is too large", "Path and headers may have 32768 bytes.")
 INTERNAL = ProblemKind("internal-error", 500, "Something went wrong here", "The error was logged under the request's id.")
-UNAVAILABLE = ProblemKind("database-unavailable", 503, "The database doesn't answer", "Nothing was changed. Try again in a second.")
-OVERLOADED = ProblemKind("overloaded", 503, "Too much at once", "No database connection came free. Try again in a second.")
-NOT_BUILT = ProblemKind("not-built-yet", 503, "The numbers are not built yet", "No build of the marts has succeeded yet.")
-KEYS_UNAVAILABLE = ProblemKind("keys-unavailable", 503, "Tokens can't be verified now", "The issuer's keys could not be fetched.")
-TOO_SLOW = ProblemKind("too-slow", 503, "The answer took too long", "No answer within 15 seconds.")
+UNAVAILABLE = ProblemKind(
+    "database-unavailable", 503, "The database doesn't answer", "Nothing was changed. Try again in a second.", retry_after_seconds=1
+)
+OVERLOADED = ProblemKind(
+    "overloaded", 503, "Too much at once", "No database connection came free. Try again in a second.", retry_after_seconds=1
+)
+NOT_BUILT = ProblemKind(
+    "not-built-yet", 503, "The numbers are not built yet", "No build of the marts has succeeded yet.", retry_after_seconds=10
+)
+KEYS_UNAVAILABLE = ProblemKind(
+    "keys-unavailable", 503, "Tokens can't be verified now", "The issuer's keys could not be fetched.", retry_after_seconds=10
+)
+TOO_SLOW = ProblemKind("too-slow", 503, "The answer took too long", "No answer within 15 seconds.", retry_after_seconds=1)
 
 KINDS: Final = tuple(value for value in dict(globals()).values() if isinstance(value, ProblemKind))
 
@@ -98,8 +108,8 @@ class Problem(Exception):
         self.members = members
         if kind.status == HTTPStatus.UNAUTHORIZED:
             self.headers.setdefault("WWW-Authenticate", 'Bearer realm="mesocycle"')
-        if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            self.headers.setdefault("Retry-After", "1")
+        if kind.retry_after_seconds is not None:
+            self.headers.setdefault("Retry-After", str(kind.retry_after_seconds))
 
     def body(self, request_id: str | None = None) -> bytes:
         content: dict[str, Any] = {"type": self.kind.type, "title": self.kind.title, "status": self.kind.status, "detail": self.detail}

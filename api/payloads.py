@@ -194,7 +194,7 @@ class PayloadReader:
                 finally:
                     self._connected -= 1
             except asyncpg.UndefinedTableError:
-                self._break(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
+                self._break(Problem(NOT_BUILT))
             except LOST as error:
                 if self._reason is None:
                     log.warning("the payload reader lost its connection: %s", type(error).__name__)
@@ -279,7 +279,7 @@ class PayloadReader:
                 elif key[1] == PLAN:
                     self._tell_plan(key, reader, payload, asked_at)
                 elif build is None:
-                    reader.set_exception(Problem(NOT_BUILT, headers={"Retry-After": "10"}))
+                    reader.set_exception(Problem(NOT_BUILT))
                 else:
                     found = represent(key[0], key[1], payload, payload_hash, build, asked_at)
                     if asked_at >= self._trusted_since:

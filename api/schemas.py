@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from api.dependencies import Shape
-from domain.vocabulary import Muscle, RecordType, SummaryRange, WorkoutSource
-
-__all__ = ["MuscleSets", "Peers", "Record", "RecordFeed", "Records", "Summary", "Timeline", "TopLifts", "WindowSummary", "WorkoutSource"]
+from domain.vocabulary import Muscle, RecordType, SummaryRange
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -3,8 +3,6 @@
 import time
 from datetime import date
 
-import asyncpg
-
 from api.errors import CONTRADICTION, NOT_BUILT, USER_NOT_FOUND, Problem
 from api.postgres import Database
 from api.representation import Build, Representation, represent
@@ -24,15 +22,12 @@ async def read_timeline(database: Database, user_id: str, first: date, last: dat
 async def _read(database: Database, query: str, resource: str, user_id: str, first: date, last: date | None) -> Representation:
     if last is not None and last < first:
         raise _reversed()
-    try:
-        # As text: asyncpg sends the first and the last date that Python knows as infinity.
-        row = await database.fetchrow(query, user_id, str(first), last and str(last))
-    except asyncpg.UndefinedTableError:
-        raise Problem(NOT_BUILT, headers={"Retry-After": "10"}) from None
+    # As text: asyncpg sends the first and the last date that Python knows as infinity.
+    row = await database.fetchrow(query, user_id, str(first), last and str(last))
     if row is None or not row["is_known"]:
         raise Problem(USER_NOT_FOUND)
     if row["build_key"] is None:
-        raise Problem(NOT_BUILT, headers={"Retry-After": "10"})
+        raise Problem(NOT_BUILT)
     if row["is_reversed"]:
         raise _reversed()
     build = Build.of(row["build_key"], row["as_of"], row["finished_at"])

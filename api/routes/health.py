@@ -45,6 +45,6 @@ async def read_ready(response: Response, payloads: Payloads) -> Readiness:
             raise
     build = payloads.build
     if build is None:
-        raise Problem(NOT_BUILT, headers={"Retry-After": "10"})
+        raise Problem(NOT_BUILT)
     age = (datetime.now(UTC) - build.finished_at).total_seconds()
     return Readiness(status="ready", database="reachable", as_of=build.as_of, built_at=build.finished_at, age_seconds=round(max(age, 0), 3))

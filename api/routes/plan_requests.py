@@ -31,7 +31,7 @@ class PlanJobAccepted(Shape):
 
 
 class PlanJobFailure(Shape):
-    code: str = Field(examples=["refusal.no_equipment"], description="Stable; branch on it")
+    code: str = Field(examples=["refused.no_exercise"], description="Stable; branch on it")
     message: str
 
 

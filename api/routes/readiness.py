@@ -3,13 +3,12 @@
 from datetime import date, datetime
 from typing import Any
 
-import asyncpg
 from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.auth import Scope
 from api.dependencies import Postgres, Shape, requires
-from api.errors import FORBIDDEN, NOT_BUILT, OVERLOADED, UNAUTHENTICATED, UNAVAILABLE, Problem, documented
+from api.errors import FORBIDDEN, NOT_BUILT, OVERLOADED, UNAUTHENTICATED, UNAVAILABLE, documented
 from database.readiness import READ
 
 router = APIRouter(tags=["operation"])
@@ -55,9 +54,6 @@ RESPONSES: dict[int | str, dict[str, Any]] = documented(UNAUTHENTICATED, FORBIDD
 )
 async def read_readiness(database: Postgres) -> Response:
     """Each promise of version 3 with its target, its value now, its trend and the query that proves it."""
-    try:
-        row = await database.fetchrow(READ)
-    except asyncpg.UndefinedTableError:
-        raise Problem(NOT_BUILT, headers={"Retry-After": "10"}) from None
+    row = await database.fetchrow(READ)
     assert row is not None
     return Response(row[0].encode(), media_type="application/json", headers={"Cache-Control": "private, no-cache"})

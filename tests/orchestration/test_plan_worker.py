@@ -176,9 +176,9 @@ def test_one_poisonous_request_fails_alone_after_three_attempts_and_the_rest_suc
 def test_a_refusal_is_final_and_keeps_its_reason(database: Database) -> None:
     keys = add_users(database, "ann")
     _, job = request(database, "ann")
-    refusal = Failure("refusal.no_equipment", "There is nothing to train with.", final=True)
+    refusal = Failure("refused.no_exercise", "There is nothing to train with.", final=True)
     Worker(database.urls[Role.PIPELINE], planner=lambda connection, user_keys, as_of: {keys["ann"]: refusal}).drain()
-    assert states(database)[job] == ("failed", 1, "refusal.no_equipment")
+    assert states(database)[job] == ("failed", 1, "refused.no_exercise")
 
 
 def test_two_workers_never_plan_a_request_twice(database: Database) -> None:
