@@ -9,10 +9,8 @@
 -- depends_on: {{ ref("changes") }}
 {%- set ranges = {"7d": 7, "30d": 30, "90d": 90, "365d": 365, "all": none} %}
 with
-    -- A set counts whole for primary muscles and half for the others: in half sets
-    -- these are whole numbers. The row
-    -- without a muscle counts exercises. Muscles are numbered, because numbers are
-    -- compared faster than names.
+    -- A set counts whole for primary muscles and half for the others: in half sets these are whole numbers. The row
+    -- without a muscle counts exercises. Muscles are numbered, because numbers are compared faster than names.
     exercise_muscles as materialized(
         select pairs.*, dense_rank() over (order by muscle)::smallint as muscle_number
         from

@@ -5,9 +5,8 @@
         post_hook="{{ remember_exercises() }}",
     )
 }}
--- What changed since the last capture, as keys of the marts. The marts themselves are read as they stand, without
--- ref(),
--- because they are built from this; so are plans, which are made from the training state.
+-- What changed since the last capture, as keys of the marts. The marts themselves are read as they stand, without a
+-- ref, because they are built from this; so are plans, which are made from the training state.
 {%- set sessions = "intermediate.exercise_sessions" %}
 {%- set known_users = "intermediate.user_zones" %}
 

@@ -1,6 +1,5 @@
 -- Products are rounded to 1e-8 kg (a pound is a whole number of these), so that equal values are equal and sums don't
--- depend on
--- the order of rows: sums of whole numbers below 2^53, here 90,000 tonnes, are exact in double precision.
+-- depend on the order of rows: sums of whole numbers below 2^53, here 90,000 tonnes, are exact in double precision.
 select
     workout_key,
     position,

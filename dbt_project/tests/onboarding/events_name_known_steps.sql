@@ -1,7 +1,6 @@
 {{ config(severity="warn") }}
 -- Events of the last week whose flow, version or step no flow has: kept in app.onboarding_events, but in no journey.
--- Add the flow to
--- seeds/onboarding_flows.csv, and they count.
+-- Add the flow to seeds/onboarding_flows.csv, and they count.
 select events.flow, events.flow_version, events.step, count(*) as events
 from {{ source("app", "onboarding_events") }} as events
 left join

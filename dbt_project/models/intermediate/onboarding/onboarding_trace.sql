@@ -11,8 +11,8 @@
 -- depends_on: {{ ref("stg_onboarding_events") }}
 -- depends_on: {{ ref("onboarding_flow_steps") }}
 -- Sorted and looked up once for the models that follow journeys: along this index they group and number events without
--- sorting again.
--- Where nothing is built in full, only the events of people who changed. Unlogged, because every build makes it anew.
+-- sorting again. Where nothing is built in full, only the events of people who changed. Unlogged, because every build
+-- makes it anew.
 with
     {%- if onboarding_trace_is_all() %} events as (select * from {{ ref("stg_onboarding_events") }})
     {%- else %}

@@ -12,8 +12,7 @@
 -- depends_on: {{ ref("stg_onboarding_events") }}
 -- depends_on: {{ ref("onboarding_trace") }}
 -- Who took all steps in order, which is nearly everybody, has each step's first events as they are: `checked` proves
--- it for each
--- journey. The others' chains are followed event by event: `chain`.
+-- it for each journey. The others' chains are followed event by event: `chain`.
 with recursive
     {{ onboarding_opening(is_partial(), trace_is_enough()) }},
     flow_steps as not materialized(select * from {{ ref("onboarding_flow_steps") }}),
@@ -72,8 +71,8 @@ with recursive
     ),
 
     -- No joins from here on but with the few rows of flow_steps: how many journeys are tangled is unknown to the
-    -- planner, and what it
-    -- takes for one row it joins by nested loops. What belongs to a journey is gathered by windows instead.
+    -- planner, and what it takes for one row it joins by nested loops. What belongs to a journey is gathered by
+    -- windows instead.
     tangled_events as materialized(
         select *
         from
