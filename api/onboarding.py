@@ -466,4 +466,4 @@ def _raw_text(raw: Any) -> str:
     try:
         return orjson.dumps(raw).decode()[:RAW_CHARACTERS]
     except TypeError:  # an integer beyond 64 bits
-        return json.dumps(raw)[:RAW_CHARACTERS]
+        return json.dumps(raw, ensure_ascii=False, separators=(",", ":"))[:RAW_CHARACTERS]  # as orjson writes: an erasure looks for ids

@@ -16,6 +16,18 @@ SCHEMAS = ("app", "plans", "ops", "staging", "intermediate", "marts")
 KEPT = {"app.erasures", "app.user_deletions", "app.workout_deletions", "staging.changes"}
 """They hold keys that lead nowhere any more: an erasure's proof, and what incremental builds still have to see."""
 
+REFUSED_EVENTS = """
+delete from app.rejected_rows
+where source = 'onboarding' and user_key is null and exists (
+  select from
+    (select unnest(array['userId', 'user_id']) as name, %(user_id)s::text as value
+     union all
+     select * from unnest(array['anonymousId', 'anonymous_id']) as name cross join unnest(%(anonymous)s::text[]) as value) as member
+  where strpos(raw_text, format('"%%s":%%s', name, to_json(value))) > 0
+)
+"""
+"""Refused events belong to no user_key (what they say of whose they are may be what was wrong): the ids are in their text."""
+
 QUEUE_COHORTS = """
 insert into staging.changes (batch, kind, cohort_on, cohort_week_on)
 select distinct clock.batch + 1, %s, person.cohort_on, person.cohort_week_on
@@ -33,9 +45,10 @@ def forget(owner_url: str, user_id: str) -> dict[str, int]:
     """Remove everything about a user and keep the proof in `app.erasures`; returns rows removed by relation.
 
     Connects as the owner. One transaction: rows of `app` and `plans` go (by cascade), with them the anonymous events that were
-    linked to the user, the rows of every table that dbt keeps, and at last every materialised view that holds the user is
-    refreshed (concurrently: readers don't wait). Then every relation with a user's key is searched; where anything is found,
-    nothing is committed and ErasureIncomplete is raised. Safe to run again; a user who isn't known leaves a proof with no rows.
+    linked to the user, refused events that name one of their ids, the rows of every table that dbt keeps, and at last every
+    materialised view that holds the user is refreshed (concurrently: readers don't wait). Then every relation with a user's key is
+    searched; where anything is found, nothing is committed and ErasureIncomplete is raised. Safe to run again; a user who isn't known
+    leaves a proof with no rows.
     """
     with connect(owner_url, application_name="mesocycle erasure") as connection:
         connection.execute("select pg_advisory_xact_lock(hashtext('mesocycle.build'))")  # a build would write the rows back
@@ -43,11 +56,20 @@ def forget(owner_url: str, user_id: str) -> dict[str, int]:
 
 
 def forget_requested(owner_url: str) -> int:
-    """Carry out the open requests in `app.erasures`, each in its own transaction; returns how many there were."""
+    """Carry out the open requests in `app.erasures`, each in its own transaction; returns how many there were.
+
+    One that fails stays open and doesn't hold up the others; its error is raised at the end.
+    """
     with connect(owner_url) as connection:
         open_requests = connection.execute("select user_id from app.erasures where finished_at is null order by erasure_key").fetchall()
+    failures: list[Exception] = []
     for (user_id,) in open_requests:
-        forget(owner_url, user_id)
+        try:
+            forget(owner_url, user_id)
+        except (ErasureIncomplete, psycopg.Error) as error:
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(open_requests)} erasures failed; their requests stay open", failures)
     return len(open_requests)
 
 
@@ -65,6 +87,7 @@ def _forget(connection: psycopg.Connection, user_id: str) -> dict[str, int]:
     row = connection.execute("select user_key from app.users where user_id = %s for update", [user_id]).fetchone()
     removed: dict[str, int] = {}
     user_key = None
+    anonymous: list[str] = []
     if row is not None:
         user_key = int(row[0])
         views = [view for view in _relations(connection, ("m",)) if _count(connection, view, user_key)]
@@ -82,6 +105,9 @@ def _forget(connection: psycopg.Connection, user_id: str) -> dict[str, int]:
         left = traces(connection, user_key)
         if left:
             raise ErasureIncomplete(f"Nothing was removed, because rows would have stayed in {', '.join(sorted(left))}.")
+    refused = connection.execute(REFUSED_EVENTS, {"user_id": user_id, "anonymous": anonymous}).rowcount
+    if refused > 0:
+        removed["app.rejected_rows"] = removed.get("app.rejected_rows", 0) + refused
     _keep_proof(connection, user_id, user_key, removed)
     connection.execute("select pg_notify(%s, %s)", [ERASED, user_id])  # delivered with the commit
     return removed

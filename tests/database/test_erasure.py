@@ -1,6 +1,7 @@
 """Who is forgotten is gone from every schema at once, others stay as they are, and the marts are right afterwards."""
 
 import datetime
+import json
 
 import pytest
 
@@ -40,6 +41,11 @@ def built(module_database):
         connection.execute(
             "insert into app.rejected_rows (source, user_key, raw_text, reason) select 'strong', user_key, 'a name', 'no date' from app.users"
         )
+        connection.execute(  # as the API keeps an event that it refuses
+            "insert into app.rejected_rows (source, raw_text, reason)"
+            " select 'onboarding', '{\"eventId\":\"1\",\"userId\":' || to_json(user_id) || '}', 'no step' from app.users"
+            " union all select 'onboarding', '{\"anonymousId\":\"' || anonymous_id || '\",\"step\":3}', 'no step' from app.identity_links"
+        )
     regenerate(module_database.url, as_of=AS_OF)
     run_dbt(module_database, "seed")
     run_dbt(module_database, "run", as_of=AS_OF)
@@ -58,8 +64,18 @@ def test_everything_about_the_user_is_gone_at_once_and_others_keep_theirs(built)
         before = traces(connection, other)
         mine = traces(connection, key)
         assert {"marts.user_summary", "marts.personal_records", "marts.user_payloads", "plans.plans", "app.workouts"} <= mine.keys()
+
+    def refused_events():
+        with built.connect() as connection:
+            return {row[0] for row in connection.execute("select raw_text from app.rejected_rows where source = 'onboarding'")}
+
+    refused_before = refused_events()
     removed = forget(built.url, user_id)
     assert removed.keys() >= mine.keys()
+    assert refused_before - refused_events() == {
+        json.dumps({"eventId": "1", "userId": user_id}, separators=(",", ":")),
+        json.dumps({"anonymousId": f"device-{key}", "step": 3}, separators=(",", ":")),
+    }
     with built.connect() as connection:
         assert traces(connection, key) == {}
         assert traces(connection, other) == before
@@ -102,6 +118,21 @@ def test_a_row_in_erasures_is_a_request(built):
     with built.connect() as connection:
         assert traces(connection, key) == {}
         assert connection.execute("select user_id, user_key from app.erasures where user_key = %s", [key]).fetchall() == [(None, key)]
+
+
+def test_a_request_that_fails_stays_open_and_does_not_hold_up_the_others(built):
+    (first, first_key), (second, second_key) = user_of(built, 0), user_of(built, 1)
+    with built.connect() as connection:
+        connection.execute("insert into app.erasures (user_id) values (%s), (%s)", [first, second])
+        connection.execute("create table ops.notes as select user_key from app.users where user_key = %s", [first_key])
+    with pytest.raises(ExceptionGroup, match="1 of 2 erasures failed") as failed:
+        forget_requested(built.url)
+    assert failed.group_contains(ErasureIncomplete, match=r"ops\.notes")
+    with built.connect() as connection:
+        assert traces(connection, second_key) == {}
+        assert connection.execute("select user_id from app.erasures where finished_at is null").fetchall() == [(first,)]
+        connection.execute("drop table ops.notes")
+    assert forget_requested(built.url) == 1
 
 
 def test_an_unknown_user_leaves_a_proof_without_rows(built):
