@@ -10,6 +10,7 @@ SOURCES = (
     "app.exercises",
     "app.profiles",
     "app.onboarding_events",
+    "app.onboarding_removals",
     "app.identity_links",
     "app.usage_events",
     "app.user_deletions",

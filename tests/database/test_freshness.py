@@ -66,6 +66,17 @@ def test_every_kind_of_change_is_seen_until_the_next_build(built, change):
     assert not asked(built)
 
 
+def test_an_onboarding_event_that_was_removed_is_seen(built):
+    with built.connect() as connection:
+        event = "insert into app.onboarding_events (event_id, anonymous_id, step, event_type, occurred_at) values (gen_random_uuid(), 'a', 'welcome', 'started', now())"
+        connection.execute(event)
+        run_dbt(built, *CHAIN, as_of=now())
+        assert not asked(built)
+        with connection.transaction(force_rollback=True):
+            connection.execute("delete from app.onboarding_events")
+            assert anything_changed(connection)
+
+
 def test_a_transaction_that_commits_after_a_later_one_is_seen(built):
     early, late = built.connect(autocommit=False), built.connect()
     with early, late:
