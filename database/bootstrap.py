@@ -40,7 +40,9 @@ def _ensure_role(connection: psycopg.Connection, role: Role, password: str) -> N
     name = sql.Identifier(role.role_name)
     found = connection.execute("select 1 from pg_roles where rolname = %s", [role.role_name]).fetchone()
     verb = sql.SQL("alter" if found else "create")
-    connection.execute(sql.SQL("{} role {} login password {}").format(verb, name, sql.Literal(password)))
+    # Hashed here, so that no server that logs its statements writes a password down.
+    hashed = connection.pgconn.encrypt_password(password.encode(), role.role_name.encode()).decode()
+    connection.execute(sql.SQL("{} role {} login password {}").format(verb, name, sql.Literal(hashed)))
     if role is Role.ANALYST:
         connection.execute(sql.SQL("alter role {} nocreatedb nocreaterole connection limit {}").format(name, ANALYST_CONNECTIONS))
         for setting, value in ANALYST_SETTINGS.items():

@@ -79,12 +79,16 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        """The postmaster's process id, or None where it isn't running (a stale pid file counts as not running)."""
+        """The postmaster's process id, or None where it isn't running.
+
+        After a crash the pid file may name a process that came later, even the Postgres of somebody else: ours has our folder in its
+        command line.
+        """
         try:
             pid = int((self.folder / "postmaster.pid").read_text().split("\n", 1)[0])
             process = psutil.Process(pid)
-            return pid if "postgres" in process.name() and process.status() != psutil.STATUS_ZOMBIE else None
-        except (OSError, ValueError, psutil.NoSuchProcess):
+            return pid if str(self.folder) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE else None
+        except (OSError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
             return None
 
     @property

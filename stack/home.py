@@ -75,7 +75,8 @@ class Home:
         return self.folder / "state.json"
 
     def create(self) -> None:
-        for folder in (self.folder, self.dagster_folder, self.dbt_folder, self.logs_folder, self.postgres_folder.parent):
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # logs may quote what people imported
+        for folder in (self.dagster_folder, self.dbt_folder, self.logs_folder, self.postgres_folder.parent):
             folder.mkdir(parents=True, exist_ok=True)
         ignore = self.folder / ".gitignore"
         if not ignore.exists():
@@ -112,7 +113,7 @@ class Home:
     # State
 
     def state(self) -> dict[str, Any]:
-        """What is running: `ports`, `processes`, `supervisor`, `database_url`, `ready`. Empty where nothing ever ran."""
+        """What is running: `ports`, `processes`, `supervisor`, `external_url`, `ready`. Empty where nothing ever ran."""
         try:
             loaded: dict[str, Any] = json.loads(self.state_file.read_text())
         except (OSError, ValueError):

@@ -10,7 +10,8 @@ import psutil
 import psycopg
 import pytest
 
-from database.connection import connect
+from database.bootstrap import bootstrap
+from database.connection import Role, connect
 from stack.embedded_postgres import EmbeddedPostgres, server_settings
 
 
@@ -55,6 +56,28 @@ def test_starting_a_running_server_does_nothing(server: EmbeddedPostgres) -> Non
     server.start({})
     assert server.pid == pid
     assert server.running_port == server.port
+
+
+def test_another_postgres_that_got_the_process_id_is_not_mistaken_for_ours(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    crashed = EmbeddedPostgres(tmp_path / "crashed", 5999)
+    crashed.folder.mkdir()
+    (crashed.folder / "postmaster.pid").write_text(f"{server.pid}\n{crashed.folder}\n")
+    assert crashed.pid is None
+    crashed.stop()
+    assert server.pid is not None
+
+
+def test_no_password_is_in_the_log_of_a_server_that_logs_statements(server: EmbeddedPostgres) -> None:
+    with connect(server.url("secret"), autocommit=True) as connection:
+        connection.execute("alter system set log_statement = 'all'")
+        connection.execute("select pg_reload_conf()")
+    passwords = {role: f"password-of-{role}" for role in Role}
+    urls = bootstrap(server.url("secret"), database="mesocycle", passwords=passwords)
+    for url in urls.values():
+        connect(url).close()
+    log = server.log_file.read_text()
+    assert "create role" in log
+    assert not [password for password in passwords.values() if password in log]
 
 
 def test_a_cluster_whose_making_was_interrupted_is_made_anew(tmp_path: Path) -> None:

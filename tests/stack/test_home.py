@@ -25,6 +25,10 @@ def test_secrets_are_made_once_and_only_their_owner_may_read_them(home: Home) ->
     assert len(set(home.passwords().values())) == len(home.passwords())
 
 
+def test_a_new_home_is_for_its_owner_only(home: Home) -> None:
+    assert stat.S_IMODE(home.folder.stat().st_mode) == 0o700
+
+
 def test_only_one_process_holds_a_home(home: Home) -> None:
     with home.lock() as first, home.lock() as second:
         assert (first, second) == (True, False)
