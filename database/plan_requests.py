@@ -15,6 +15,14 @@ BACKOFF_SECONDS: Final = (1, 5)
 """Before the second and the third attempt."""
 ORPHAN_SECONDS: Final = 2
 """A running job whose row nobody locks for this long lost its worker (between claiming and locking lie milliseconds)."""
+LOSSES_IN_COMPANY: Final = 3
+"""A job that lost its worker so often may be why: it is taken up alone from then on, so that it holds nobody else up."""
+MOST_LOSSES: Final = 6
+"""Then it is given up. More than MOST_ATTEMPTS, because workers also end for reasons that are no job's fault."""
+
+ORPHANED: Final = "status = 'running' and started_at < now() - make_interval(secs => %(orphan)s)"
+DUE: Final = f"(status = 'queued' and not_before <= now()) or ({ORPHANED} and attempts < %(company)s)"
+SUSPECTED: Final = f"{ORPHANED} and attempts >= %(company)s"
 
 
 @dataclass(frozen=True)
@@ -49,28 +57,54 @@ class ClaimLost(RuntimeError):
 
 
 def claim(connection: psycopg.Connection, token: uuid.UUID, at_most: int) -> int:
-    """Mark up to `at_most` due requests as running under `token` and commit; how many. Rows that somebody holds are passed over."""
+    """Mark up to `at_most` due requests as running under `token` and commit; how many. Rows that somebody holds are passed over.
+
+    Where nothing else is due, one of those that lost their worker again and again is taken, by itself, or given up.
+    """
     with connection.transaction():
-        cursor = connection.execute(
-            """
-            with due as (
-                select job_id
-                from app.plan_requests
-                where
-                    (status = 'queued' and not_before <= now())
-                    or (status = 'running' and started_at < now() - make_interval(secs => %(orphan)s))
-                order by not_before, job_id
-                limit %(at_most)s
-                for update skip locked
-            )
-            update app.plan_requests r
-            set status = 'running', started_at = clock_timestamp(), attempts = r.attempts + 1, claim = %(token)s
-            from due
-            where r.job_id = due.job_id
-            """,
-            {"orphan": ORPHAN_SECONDS, "at_most": at_most, "token": token},
+        claimed = _take(connection, DUE, token, at_most)
+        if not claimed:
+            _give_up(connection)
+            claimed = _take(connection, SUSPECTED, token, 1)
+        return claimed
+
+
+def _take(connection: psycopg.Connection, due: str, token: uuid.UUID, at_most: int) -> int:
+    cursor = connection.execute(
+        f"""
+        with due as (
+            select job_id from app.plan_requests where {due} order by not_before, job_id limit %(at_most)s for update skip locked
         )
-        return cursor.rowcount
+        update app.plan_requests r
+        set status = 'running', started_at = clock_timestamp(), attempts = r.attempts + 1, claim = %(token)s
+        from due
+        where r.job_id = due.job_id
+        """,  # noqa: S608 - `due` is one of this module's conditions
+        {"orphan": ORPHAN_SECONDS, "company": LOSSES_IN_COMPANY, "at_most": at_most, "token": token},
+    )
+    return cursor.rowcount
+
+
+def _give_up(connection: psycopg.Connection) -> None:
+    """Fail the jobs that lost a worker MOST_LOSSES times."""
+    failure = Failure("worker.lost", f"No plan could be made: {MOST_LOSSES} attempts ended without an outcome.")
+    given_up = connection.execute(
+        f"""
+        with lost as (
+            select job_id from app.plan_requests where {ORPHANED} and attempts >= %(most)s for update skip locked
+        )
+        update app.plan_requests r
+        set status = 'failed', finished_at = clock_timestamp(), failure_code = %(code)s, failure_message = %(message)s
+        from lost
+        where r.job_id = lost.job_id
+        returning r.user_key, r.job_id
+        """,  # noqa: S608 - a condition of this module
+        {"most": MOST_LOSSES, "orphan": ORPHAN_SECONDS, "code": failure.code, "message": failure.message},
+    ).fetchall()
+    for user_key, job_id in given_up:
+        _announce_failure(connection, user_key, job_id, failure)
+    if given_up:
+        connection.execute("select pg_notify('plan_jobs', '')")
 
 
 def hold(connection: psycopg.Connection, token: uuid.UUID) -> list[Claimed]:
@@ -148,9 +182,13 @@ def _fail(connection: psycopg.Connection, token: uuid.UUID, request: Claimed, fa
     )
     if not cursor.rowcount:
         raise ClaimLost(ClaimLost.__doc__)
+    _announce_failure(connection, request.user_key, request.job_id, failure)
+
+
+def _announce_failure(connection: psycopg.Connection, user_key: int, job_id: uuid.UUID, failure: Failure) -> None:
     connection.execute(
         "insert into app.plan_events (event_type, user_key, job_id, data) values ('PlanGenerationFailed', %s, %s, %s)",
-        [request.user_key, request.job_id, Jsonb({"code": failure.code, "message": failure.message})],
+        [user_key, job_id, Jsonb({"code": failure.code, "message": failure.message})],
     )
 
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-BUCKETS = 64
+from database.plans import BUCKETS
 
 user_buckets = dg.StaticPartitionsDefinition([f"{bucket:02d}" for bucket in range(BUCKETS)])
 

@@ -37,33 +37,40 @@ class PlanReporter:
             self._thread.join(timeout=10)
 
     def add(self, batch: BatchReport) -> None:
+        self._add(batch, 1)
+
+    def _add(self, batch: BatchReport, batches: int) -> None:
         with self._lock:
             self._sum.users += batch.users
             self._sum.failures += batch.failures
             self._sum.seconds += batch.seconds
-            self._batches += 1
+            self._batches += batches
 
     def flush(self) -> bool:
-        """Report the sum so far, if there is any; whether there was."""
+        """Report the sum so far, if there is any; whether there was. Raises what Dagster raises; then the sum is kept."""
         with self._lock:
             total, batches = self._sum, self._batches
             self._sum, self._batches = BatchReport(), 0
         if not batches:
             return False
-        instance = self.instance or dg.DagsterInstance.get()
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(
-                PLANS_ASSET,
-                description="Plans on request",
-                metadata={
-                    "users": total.users,
-                    "failures": total.failures,
-                    "batches": batches,
-                    "seconds": round(total.seconds, 3),
-                    "made_by": "plan worker",
-                },
+        try:
+            instance = self.instance or dg.DagsterInstance.get()
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    PLANS_ASSET,
+                    description="Plans on request",
+                    metadata={
+                        "users": total.users,
+                        "failures": total.failures,
+                        "batches": batches,
+                        "seconds": round(total.seconds, 3),
+                        "made_by": "plan worker",
+                    },
+                )
             )
-        )
+        except Exception:
+            self._add(total, batches)  # for the next report
+            raise
         return True
 
     def _run(self) -> None:

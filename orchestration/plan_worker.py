@@ -62,7 +62,8 @@ class Worker:
                     listener.execute(f"listen {CHANNEL}")
                     failures = 0
                     self._serve(connection, listener)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
+                # Lost, or ended by a timeout of the server's, which psycopg calls internal.
                 pause = RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)]
                 failures += 1
                 logger.warning("Postgres is away (%s); trying again in %s s.", str(error).strip().split("\n", maxsplit=1)[0], pause)

@@ -1,4 +1,4 @@
-"""What a run was asked for, in its tags: the instant it takes for now, and whether it rebuilds everything."""
+"""What a run was asked for, in its tags (the instant it takes for now, whether it rebuilds everything), and which runs go on."""
 
 from datetime import UTC, datetime
 
@@ -37,6 +37,14 @@ def build_as_of(context: dg.AssetExecutionContext) -> datetime:
 def is_full(context: dg.AssetExecutionContext) -> bool:
     """Whether this run rebuilds incremental models from the raw rows."""
     return context.run.tags.get(FULL_TAG) == "true"
+
+
+UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+def has_unfinished_run(instance: dg.DagsterInstance, *job_names: str) -> bool:
+    """Whether a run of one of these jobs is queued or running."""
+    return any(instance.get_run_ids(dg.RunsFilter(job_name=name, statuses=UNFINISHED), limit=1) for name in job_names)
 
 
 def keep_connections(instance: dg.DagsterInstance) -> None:

@@ -283,6 +283,36 @@ def test_a_frozen_worker_that_wakes_up_late_changes_nothing(database: Database, 
     assert events(database).count("PlanGenerated") == 1
 
 
+def test_a_request_that_takes_every_worker_down_is_tried_alone_and_then_given_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.plan_worker.TRANSACTION_SECONDS", 1)
+    monkeypatch.setattr("database.plan_requests.ORPHAN_SECONDS", 0)
+    monkeypatch.setattr("database.plan_requests.LOSSES_IN_COMPANY", 2)
+    monkeypatch.setattr("database.plan_requests.MOST_LOSSES", 3)
+    keys = add_users(database, "poison", *(f"user-{number}" for number in range(5)))
+    jobs = {user: request(database, user)[1] for user in keys}
+
+    def planner(connection: psycopg.Connection, user_keys: Sequence[int], as_of: datetime) -> dict[int, Failure]:
+        if keys["poison"] in user_keys:
+            connection.execute("select pg_sleep(60)")  # Postgres ends the transaction, and with it everybody's work
+        return count_planned(connection, user_keys, as_of)
+
+    worker = Worker(database.urls[Role.PIPELINE], planner=planner)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    try:
+        until(lambda: {state[0] for state in states(database).values()} == {"succeeded", "failed"}, 30)
+    finally:
+        worker.stopping.set()
+        thread.join(timeout=5)
+    found = states(database)
+    assert found.pop(jobs["poison"]) == ("failed", 3, "worker.lost")
+    assert {state[0] for state in found.values()} == {"succeeded"}
+    assert planned(database) == 5
+    assert events(database).count("PlanGenerationFailed") == 1
+
+
 def test_a_claim_that_another_worker_took_over_is_fenced(database: Database) -> None:
     keys = add_users(database, "ann")
     _, job = request(database, "ann")

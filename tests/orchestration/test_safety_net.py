@@ -45,6 +45,23 @@ def test_the_check_fails_when_a_request_is_older_than_five_minutes(database: Dat
     assert not no_request_is_overdue(warehouse=warehouse).passed
 
 
+def test_what_dagster_could_not_be_told_is_in_the_next_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    from database.plan_requests import BatchReport
+    from orchestration.plan_reports import PLANS_ASSET, PlanReporter
+
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    reporter = PlanReporter()
+    reporter.add(BatchReport(users=5))
+    with pytest.raises(dg.DagsterError):
+        reporter.flush()  # there is no Dagster yet
+    reporter.add(BatchReport(users=7))
+    with dg.DagsterInstance.ephemeral() as reporter.instance:
+        assert reporter.flush()
+        (record,) = reporter.instance.fetch_materializations(PLANS_ASSET, limit=10).records
+    metadata = record.asset_materialization.metadata  # type: ignore[union-attr]
+    assert (metadata["users"].value, metadata["batches"].value) == (12, 2)
+
+
 def test_batches_are_reported_to_dagster_as_one_materialisation(database: Database) -> None:
     from database.plan_requests import BatchReport
     from orchestration.plan_reports import PLANS_ASSET, PlanReporter

@@ -7,12 +7,11 @@ import dagster as dg
 from database.freshness import anything_changed
 from orchestration.jobs import MARTS_JOB, PLANS_JOB, REFRESH_JOB, marts_job, plans_job
 from orchestration.resources import Warehouse
+from orchestration.run import has_unfinished_run
 
 MARTS_CRON = os.environ.get("MESOCYCLE_MARTS_CRON", "* * * * *")
 """Every minute: a tick costs one query unless something changed, and a logged set must show within two minutes."""
 PLANS_CRON = os.environ.get("MESOCYCLE_PLANS_CRON", "0 3 * * *")
-
-UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 @dg.schedule(
@@ -22,7 +21,7 @@ UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.Da
     description="Brings the marts up to date when the app wrote something or a user's day began; else it only says so.",
 )
 def marts_schedule(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
-    if unfinished_runs(context.instance, MARTS_JOB, REFRESH_JOB):
+    if has_unfinished_run(context.instance, MARTS_JOB, REFRESH_JOB):
         return dg.SkipReason("The last build of the marts is still running.")
     with warehouse.connect() as connection:
         if not anything_changed(connection):
@@ -37,11 +36,6 @@ def marts_schedule(context: dg.ScheduleEvaluationContext, warehouse: Warehouse) 
     description="Regenerates the plans of users whose inputs changed.",
 )
 def plans_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    if unfinished_runs(context.instance, PLANS_JOB, REFRESH_JOB):
+    if has_unfinished_run(context.instance, PLANS_JOB, REFRESH_JOB):
         return dg.SkipReason("The last regeneration is still running.")
     return dg.RunRequest()
-
-
-def unfinished_runs(instance: dg.DagsterInstance, *job_names: str) -> bool:
-    """Whether a run of one of these jobs is queued or running."""
-    return any(instance.get_run_ids(dg.RunsFilter(job_name=name, statuses=UNFINISHED), limit=1) for name in job_names)

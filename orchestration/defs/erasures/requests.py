@@ -4,7 +4,7 @@ import dagster as dg
 
 from database.erasure import forget_requested
 from orchestration.resources import Warehouse
-from orchestration.run import POSTGRES_POOL
+from orchestration.run import POSTGRES_POOL, has_unfinished_run
 
 ERASURES_JOB = "erasures"
 
@@ -32,10 +32,7 @@ def open_erasures(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> 
         row = connection.execute("select count(*) from app.erasures where finished_at is null").fetchone()
     if not row or not row[0]:
         return dg.SkipReason("Nobody asks to be forgotten.")
-    unfinished = dg.RunsFilter(
-        job_name=ERASURES_JOB, statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    )
-    if context.instance.get_run_ids(unfinished, limit=1):
+    if has_unfinished_run(context.instance, ERASURES_JOB):
         return dg.SkipReason("The requests are being carried out.")
     return dg.RunRequest()
 

@@ -5,6 +5,7 @@ import dagster as dg
 from database.plan_requests import overdue
 from orchestration.plan_worker import Worker
 from orchestration.resources import Warehouse
+from orchestration.run import has_unfinished_run
 
 LATE_SECONDS = 60
 """A living worker needs a second: a request this old means that none lives."""
@@ -36,10 +37,7 @@ def late_plan_requests(context: dg.SensorEvaluationContext, warehouse: Warehouse
         late = overdue(connection, LATE_SECONDS)
     if not late:
         return dg.SkipReason("No plan request waits longer than a minute.")
-    unfinished = dg.RunsFilter(
-        job_name=DRAIN_JOB, statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
-    )
-    if context.instance.get_run_ids(unfinished, limit=1):
+    if has_unfinished_run(context.instance, DRAIN_JOB):
         return dg.SkipReason(f"{late} late plan request(s) are being worked off.")
     return dg.RunRequest(tags={"mesocycle/late_requests": str(late)})
 
