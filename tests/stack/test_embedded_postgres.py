@@ -15,12 +15,12 @@ from database.connection import Role, connect
 from stack.embedded_postgres import EmbeddedPostgres, server_settings
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = EmbeddedPostgres(tmp_path / "postgres" / "data", port)
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", port)
     server.create("secret")
     server.start(server_settings(memory_bytes=2 * 1024**3, cpus=2))
     yield server
