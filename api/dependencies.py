@@ -13,7 +13,6 @@ from api.guard import KEPT_SLASH
 from api.payloads import PayloadReader
 from api.postgres import Database
 from api.rate_limits import WriteLimiter
-from api.settings import Settings
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -105,14 +104,8 @@ def reader_of(request: Request) -> PayloadReader:
     return reader
 
 
-def settings_of(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
 Postgres = Annotated[Database, Depends(database_of)]
 Payloads = Annotated[PayloadReader, Depends(reader_of)]
-ApiSettings = Annotated[Settings, Depends(settings_of)]
 
 
 def hold_open(request: Request, seconds: float) -> None:

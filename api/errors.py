@@ -44,7 +44,6 @@ JOB_NOT_FOUND = ProblemKind("job-not-found", 404, "There is no such plan job", "
 PLAN_NOT_FOUND = ProblemKind("plan-not-found", 404, "There is no plan yet", "No plan was made for this user yet.")
 METHOD_NOT_ALLOWED = ProblemKind("method-not-allowed", 405, "The method is not allowed here", "Allowed here: GET, HEAD, OPTIONS.")
 TIMED_OUT = ProblemKind("request-timed-out", 408, "The request took too long to arrive", "The body was not complete after 10 seconds.")
-CONFLICT = ProblemKind("conflict", 409, "The request contradicts what is stored", "The id is taken.")
 CONTRADICTION = ProblemKind("contradiction", 409, "Values that are fine alone contradict each other", "from lies after to.")
 TOO_LARGE = ProblemKind("body-too-large", 413, "The body is too large", "A body may have 1048576 bytes.")
 UNSUPPORTED_MEDIA = ProblemKind("unsupported-media-type", 415, "The body is not JSON", "Send Content-Type: application/json.")

@@ -1,4 +1,4 @@
-"""What a log says about a user's strength in each exercise: an estimate, how sure it is, and how old."""
+"""What a log says about a user's strength in each exercise: an estimate, and how sure it is."""
 
 from dataclasses import dataclass, fields
 from typing import Final
@@ -31,8 +31,6 @@ class Estimates:
     """NaN where there is none."""
     uncertainty: NDArray[np.float32]
     """Standard deviation as a share of the estimate."""
-    age_days: NDArray[np.float32]
-    """Days since the newest session that it rests on."""
 
 
 def estimate(history: History, today: NDArray[np.int32]) -> Estimates:
@@ -56,7 +54,6 @@ def estimate(history: History, today: NDArray[np.int32]) -> Estimates:
     return Estimates(
         np.where(total > 0, np.exp(mean), np.float32(np.nan)).astype(np.float32),
         np.minimum(np.sqrt(variance), np.float32(LARGEST_UNCERTAINTY)).astype(np.float32),
-        np.maximum(age, np.float32(0)),
     )
 
 

@@ -196,17 +196,3 @@ def take_ragged(offsets: NDArray[np.int64], chosen: NDArray[np.intp]) -> tuple[N
     new = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     rows = np.repeat(offsets[chosen] - new[:-1], lengths) + np.arange(new[-1], dtype=np.int64)
     return new, rows
-
-
-def profile_columns(
-    *,
-    goals: Sequence[str],
-    levels: Sequence[str],
-    sexes: Sequence[str | None],
-) -> tuple[NDArray[np.int8], NDArray[np.int8], NDArray[np.int8]]:
-    """Words as codes: goal, experience, sex; -1 for what isn't known."""
-    return (
-        np.array([GOALS.index(Goal(goal)) if goal in GOALS else -1 for goal in goals], dtype=np.int8),
-        np.array([LEVELS.index(ExperienceLevel(level)) if level in LEVELS else -1 for level in levels], dtype=np.int8),
-        np.array([SEXES.index(Sex(sex)) if sex in SEXES else -1 for sex in sexes], dtype=np.int8),
-    )

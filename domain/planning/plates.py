@@ -12,8 +12,6 @@ from domain.vocabulary import KG_PER_LB
 
 BAR_KG: Final = 20.0
 BAR_LB: Final = 45.0
-SMALLEST_PLATE_KG: Final = 1.25
-SMALLEST_PLATE_LB: Final = 2.5
 _SCALE: Final = 1000
 """Sums run in thousandths of the unit as whole numbers, so that 1.25 + 1.25 is 2.5 whatever the order."""
 

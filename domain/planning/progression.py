@@ -90,13 +90,6 @@ def decide_double(
     return decision.astype(np.int8), misses
 
 
-def step_up(load: NDArray[np.float32], smallest_step: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By how much a load rises: the smallest number of steps that makes 2 %, never over 10 % unless one step is more."""
-    step = np.maximum(smallest_step, np.float32(1e-3))
-    wanted = np.ceil(load * np.float32(SMALLEST_STEP_SHARE) / step - np.float32(1e-4))
-    return np.maximum(wanted, np.float32(1)) * step
-
-
 def guideline_step(weight: float, reps_over_target: int, smallest_step: float = 0.5) -> float:
     """Next weight by ACSM 2009: once one or two repetitions over the target are done, up by 2-10 %; else the same weight.
 

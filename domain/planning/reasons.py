@@ -369,7 +369,6 @@ REFUSALS: Final[dict[int, tuple[str, Mapping[str, str]]]] = {
         {"en": "The profile names no training day: choose one to six days a week.", "de": "Das Profil nennt keinen Trainingstag."},
     ),
 }
-NO_REFUSAL: Final = 0
 SESSION_TOO_SHORT: Final = 1
 NO_EXERCISE: Final = 2
 NO_TRAINING_DAY: Final = 3

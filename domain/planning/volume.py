@@ -34,7 +34,6 @@ def weekly_sets(
 # Half sets of 21 muscles fit eight bits each, so three machine words hold a week: one addition counts a set for every
 # muscle it trains, and one subtraction compares all of them with their bounds. That keeps a sequential rule ("add a set
 # where every muscle has room") vectorised over users.
-LANE_BITS: Final = 8
 LANES_PER_WORD: Final = 8
 WORDS: Final = -(-len(Muscle) // LANES_PER_WORD)
 _GUARD: Final = np.uint64(0x8080808080808080)

@@ -16,7 +16,6 @@ ADOPTION: Final = {UsageFeature.DASHBOARD: 0.458, UsageFeature.RECORDS: 0.38, Us
 OPENS: Final = {UsageFeature.DASHBOARD: 0.6, UsageFeature.RECORDS: 0.45, UsageFeature.PLAN: 0.5}
 
 FLOW: Final = b"first_workout"
-FLOW_STEPS: Final = ("plan_viewed", "workout_started", "workout_completed", "second_week")
 
 
 def openings(people: People, training: Training, period: Period) -> Columns:
