@@ -19,7 +19,6 @@ from stack.home import Home
 from stack.platform import Platform
 
 LEAST_FREE_BYTES = 2 * 1024**3
-LATE_BUILD_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,7 @@ def _examine(home: Home) -> Iterator[Finding]:
     yield _secrets(home)
     supervisor = home.supervisor
     yield Finding(supervisor is not None, f"Supervisor {'runs' if supervisor else 'does not run'}.", "" if supervisor else "mesocycle up")
-    platform = Platform(home, lambda _: None)
-    platform.ports = dict(home.state().get("ports", {}))
-    platform._external_url = home.state().get("external_url")
+    platform = Platform.recorded(home)
     connection, finding = _database(home, platform)
     yield finding
     if connection is None:
@@ -82,7 +79,7 @@ def _secrets(home: Home) -> Finding:
 
 
 def _database(home: Home, platform: Platform) -> tuple[psycopg.Connection | None, Finding]:
-    embedded = platform._external_url is None
+    embedded = platform.external_url is None
     if embedded and EmbeddedPostgres(home.postgres_folder, 0).pid is None:
         return None, Finding(False, "PostgreSQL does not run.", f"mesocycle up; its log: {home.postgres_folder.parent / 'postgres.log'}")
     try:
@@ -97,6 +94,9 @@ def _database(home: Home, platform: Platform) -> tuple[psycopg.Connection | None
 
 
 def _contents(connection: psycopg.Connection) -> Iterator[Finding]:
+    if connection.execute("select to_regclass('public.alembic_version') is null").fetchone() == (True,):
+        yield Finding(False, "The database is empty.", "mesocycle up makes the schema")
+        return
     row = connection.execute("select version_num from public.alembic_version").fetchone()
     revision, newest = (row[0] if row else "none"), newest_revision()
     yield Finding(

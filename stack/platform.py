@@ -42,14 +42,22 @@ class Options:
 
 
 class Platform:
-    """One platform in one home folder. `say` prints a line for a person."""
+    """One platform in one home folder. `say` prints a line for a person; `external_url` is an administrator's of an existing Postgres."""
 
-    def __init__(self, home: Home, say: Callable[[str], None]) -> None:
+    def __init__(self, home: Home, say: Callable[[str], None], external_url: str | None = None) -> None:
         self.home = home
         self._say = say
         self.supervisor = Supervisor(home, say)
         self.ports: dict[str, int] = {}
-        self._external_url: str | None = None
+        self.external_url = external_url
+
+    @classmethod
+    def recorded(cls, home: Home) -> "Platform":
+        """The platform as its home's state tells it, running or not."""
+        state = home.state()
+        platform = cls(home, lambda _: None, state.get("external_url"))
+        platform.ports = dict(state.get("ports", {}))
+        return platform
 
     # Addresses
 
@@ -59,12 +67,16 @@ class Platform:
 
     @property
     def admin_url(self) -> str:
-        return self._external_url or self.postgres.url(self.home.secrets()["superuser_password"])
+        return self.external_url or self.postgres.url(self.home.secrets()["superuser_password"])
+
+    @property
+    def database(self) -> str:
+        """Name of the platform's database."""
+        return database_name(self.external_url) if self.external_url else DATABASE
 
     def url(self, role: Role, database: str | None = None) -> str:
         """A role's URL of the platform's database (or of another one of the same server)."""
-        name = database or (database_name(self._external_url) if self._external_url else DATABASE)
-        return url_for(self.admin_url, role=role, password=self.home.passwords()[role], database=name)
+        return url_for(self.admin_url, role=role, password=self.home.passwords()[role], database=database or self.database)
 
     @property
     def storage_url(self) -> str:
@@ -111,7 +123,7 @@ class Platform:
         before = self.home.state().get("ports", {})
         for name, usual in PREFERRED_PORTS.items():
             if name == "postgres":
-                if self._external_url:
+                if self.external_url:
                     continue
                 running = EmbeddedPostgres(self.home.postgres_folder, usual).running_port
                 if running is not None:
@@ -124,11 +136,10 @@ class Platform:
             self.ports[name] = port
         self.home.update_state(ports=self.ports)
 
-    def start_postgres(self, external_url: str | None) -> str:
-        self._external_url = external_url
-        self.home.update_state(external_url=external_url)
-        if external_url:
-            with connect(external_url) as connection:
+    def start_postgres(self) -> str:
+        self.home.update_state(external_url=self.external_url)
+        if self.external_url:
+            with connect(self.external_url) as connection:
                 return f"PostgreSQL {connection.info.parameter_status('server_version')} (yours)"
         memory, cpus = psutil.virtual_memory().total, os.cpu_count() or 1
         self.postgres.create(self.home.secrets()["superuser_password"])
@@ -139,8 +150,7 @@ class Platform:
     def prepare_database(self) -> str:
         from database.catalogue import publish_catalogue  # noqa: PLC0415  # brings pandas: a second and 70 MB that other commands don't need
 
-        database = database_name(self._external_url) if self._external_url else DATABASE
-        bootstrap(self.admin_url, database=database, passwords=self.home.passwords(), storage_database=STORAGE_DATABASE)
+        bootstrap(self.admin_url, database=self.database, passwords=self.home.passwords(), storage_database=STORAGE_DATABASE)
         migrate(self.url(Role.OWNER))
         with connect(self.url(Role.OWNER)) as connection:
             exercises = publish_catalogue(connection)
@@ -192,14 +202,14 @@ class Platform:
 
     def keep_postgres_alive(self) -> None:
         """Start Postgres again where it was killed; an existing Postgres of yours is never touched."""
-        if self._external_url is None and self.postgres.pid is None and not self.supervisor.stopping.is_set():
+        if self.external_url is None and self.postgres.pid is None and not self.supervisor.stopping.is_set():
             self._say("PostgreSQL ended; starting it again.")
-            self.start_postgres(None)
+            self.start_postgres()
 
     def stop(self) -> None:
         """End the services, then Postgres."""
         self.supervisor.stop()
-        if self._external_url is None and "postgres" in self.ports:
+        if self.external_url is None and "postgres" in self.ports:
             self.postgres.stop()
         self.home.update_state(ready=False, supervisor=None)
 
@@ -219,11 +229,8 @@ def wait_for(url: str, seconds: float, *, stopping: Callable[[], bool] = lambda:
 
 def running_platform(home: Home) -> Platform:
     """The platform of `home` as its state tells it, for commands that talk to it; raises PlatformError where it doesn't run."""
-    platform = Platform(home, lambda _: None)
-    state = home.state()
-    platform.ports = dict(state.get("ports", {}))
-    platform._external_url = state.get("external_url")
-    if not state or (platform._external_url is None and platform.postgres.pid is None):
+    platform = Platform.recorded(home)
+    if platform.external_url is None and ("postgres" not in platform.ports or platform.postgres.pid is None):
         raise PlatformError(f"No platform runs in {home.folder}. Start it with `mesocycle up`.")
     try:
         connect(platform.url(Role.OWNER)).close()

@@ -47,6 +47,9 @@ def errors(target: Console) -> Iterator[None]:
     except (CommandError, PlatformError, PostgresError, ServerTooOld) as error:
         target.print(f"[red]✗[/] {escape(str(error))}")
         sys.exit(1)
+    except psycopg.errors.UndefinedTable:
+        target.print("[red]✗[/] The marts aren't built yet: `mesocycle refresh` builds them.")
+        sys.exit(1)
     except psycopg.OperationalError as error:
         target.print(f"[red]✗[/] Postgres: {escape(str(error).strip())}\n  `mesocycle doctor` says more.")
         sys.exit(1)

@@ -79,7 +79,7 @@ def _supervise(home: Home, options: Options) -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    platform = Platform(home, lambda line: console.print(f"[dim]{line}[/]"))
+    platform = Platform(home, lambda line: console.print(f"[dim]{line}[/]"), options.external_url)
     builder: list[subprocess.Popen[bytes]] = []
     code = 0
     try:
@@ -103,8 +103,8 @@ def _start(home: Home, platform: Platform, options: Options, builder: list[subpr
     home.create()
     home.update_state(supervisor=vars(RecordedProcess.of(os.getpid())), ready=False)
     platform.recover()
-    platform.choose_ports(options.ports) if options.external_url is None else _choose_ports_for_external(platform, options)
-    _step(console, lambda: platform.start_postgres(options.external_url))
+    platform.choose_ports(options.ports)
+    _step(console, platform.start_postgres)
     parse = _Background(platform.prepare_dagster)
     _step(console, platform.prepare_database)
     if options.sample:
@@ -130,11 +130,6 @@ def _start(home: Home, platform: Platform, options: Options, builder: list[subpr
     console.print(f"[green]Ready[/] after {time.monotonic() - began:.1f} s.\n")
     _print_addresses(home)
     console.print("\nCtrl-C stops everything.")
-
-
-def _choose_ports_for_external(platform: Platform, options: Options) -> None:
-    platform._external_url = options.external_url
-    platform.choose_ports(options.ports)
 
 
 class _Background:

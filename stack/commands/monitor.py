@@ -5,7 +5,6 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-import psycopg
 import typer
 from rich.live import Live
 from rich.markup import escape
@@ -34,10 +33,7 @@ def monitor(
     """
     platform = current_platform()
     with connect(platform.url(Role.PIPELINE), application_name="mesocycle monitor") as connection:
-        try:
-            targets = read_targets(connection)
-        except psycopg.errors.UndefinedTable as error:
-            raise CommandError("The marts aren't built yet: `mesocycle refresh` builds them.") from error
+        targets = read_targets(connection)
         users = some_users(connection)
         connection.commit()
         if not users:

@@ -3,14 +3,13 @@
 import json
 from typing import Annotated, Any
 
-import psycopg
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from database.connection import Role, connect
 from database.readiness import READ
-from stack.commands.context import CommandError, console, current_platform
+from stack.commands.context import console, current_platform
 
 
 def register(app: typer.Typer) -> None:
@@ -23,10 +22,7 @@ def readiness(
 ) -> None:
     """Print the scorecard: each promise of version 3, its value now, and whether it is kept."""
     with connect(current_platform().url(Role.ANALYST)) as connection:
-        try:
-            row = connection.execute(READ).fetchone()
-        except psycopg.errors.UndefinedTable as error:
-            raise CommandError("There is no scorecard yet: `mesocycle refresh` builds it.") from error
+        row = connection.execute(READ).fetchone()
     text: str = row[0] if row else "{}"
     if as_json:
         print(text)

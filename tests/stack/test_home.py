@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from stack.home import Home, RecordedProcess, free_port
+from stack.platform import PlatformError, running_platform
 
 
 @pytest.fixture
@@ -34,6 +35,12 @@ def test_only_one_process_holds_a_home(home: Home) -> None:
         assert (first, second) == (True, False)
     with home.lock() as again:
         assert again
+
+
+def test_in_a_home_that_was_never_ready_no_platform_runs(home: Home) -> None:
+    home.update_state(ready=False)  # as `mesocycle up --detach` begins
+    with pytest.raises(PlatformError, match="No platform runs"):
+        running_platform(home)
 
 
 def test_two_homes_have_different_secrets(home: Home, tmp_path: Path) -> None:
