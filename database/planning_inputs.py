@@ -675,7 +675,7 @@ def _limit_entries(text: str) -> list[tuple[int, int, int]]:
     """(area, whether to avoid it, last day on which that holds) of each limitation; what isn't understood is left out."""
     try:
         items = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [
         (AREAS.index(item["area"]), int(item.get("severity") == "avoid"), _last_day(item.get("until")))
@@ -695,7 +695,7 @@ def _last_day(text: object) -> int:
 def _parse_plates(text: str) -> Inventory:
     try:
         return parse_inventory(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return Inventory()
 
 

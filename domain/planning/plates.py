@@ -84,7 +84,11 @@ def parse_inventory(document: Any) -> Inventory:
         return Inventory()
     in_pounds = document.get("unit") == "lb"
     factor = KG_PER_LB if in_pounds else 1.0
-    plates = {weight: int(count) for key, count in _items(document.get("plates")) if (weight := _number(key)) and _number(count)}
+    plates = {
+        weight: int(number)
+        for key, count in _items(document.get("plates"))
+        if (weight := _number(key)) is not None and (number := _number(count)) is not None
+    }
     bar = _number(document.get("bar")) or (BAR_LB if in_pounds else BAR_KG)
     dumbbells, stacks = (
         tuple(sorted({weight * factor for item in items if (weight := _number(item))})) if isinstance(items, list | tuple) else ()
@@ -104,6 +108,6 @@ def _items(value: Any) -> list[tuple[Any, Any]]:
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: a whole number beyond every float
         return None
     return number if 0 < number < 1000 else None

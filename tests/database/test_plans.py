@@ -230,6 +230,20 @@ def test_a_plan_of_the_same_instant_is_replaced(filled: Database) -> None:
     assert row is not None and len(row["session_day"]) == 2
 
 
+def test_documents_that_make_no_sense_cost_nobody_a_plan(filled: Database) -> None:
+    deep = "[" * 3000 + "]" * 3000
+    with filled.connect() as owner:
+        users = [
+            new_user(owner, "deep", limitations=deep, plates=deep),
+            new_user(owner, "huge", plates='{"bar": 1' + "0" * 400 + ', "plates": {"20": "2.5", "10": 4}, "dumbbells": [[], 1e300]}'),
+            new_user(owner, "sane"),
+        ]
+        with owner.transaction():
+            assert plans.regenerate_for_users(owner, users, as_of=AS_OF) == {}
+        rows = owner.execute("select refusal from plans.plans where user_key = any(%s)", [users]).fetchall()
+    assert rows == [(0,)] * 3
+
+
 def test_bulk_and_single_reading_give_the_same_plan(filled: Database) -> None:
     with filled.connect() as owner:
         for number in range(20):
