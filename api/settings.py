@@ -6,6 +6,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from api.tokens import AUDIENCE, ISSUER
+
 PREFIX = "MESOCYCLE_API_"
 
 
@@ -24,8 +26,8 @@ class Settings(BaseSettings):
     jwks_file: Path | None = Field(None, description="A file with the same; read again when it changes")
     jwks_url: str | None = Field(None, description="Where the issuer publishes its key set; fetched again before it gets old")
     hs256_secret: SecretStr | None = Field(None, description="Accept tokens signed with this shared secret (at least 32 bytes), too")
-    issuer: str = "mesocycle"
-    audience: str = "mesocycle-api"
+    issuer: str = ISSUER
+    audience: str = AUDIENCE
     leeway_seconds: float = Field(30, ge=0, le=300, description="How far the issuer's clock may be off")
     jwks_lifetime_seconds: float = Field(300, gt=0, description="How long a fetched key set counts as fresh: the delay of a revocation")
     jwks_stale_seconds: float = Field(86400, ge=0, description="How long it still serves while its source doesn't answer")

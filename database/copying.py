@@ -10,6 +10,7 @@ from psycopg import sql
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
+"""What stands before and after the rows of every binary COPY: signature, no flags, no extension; -1 for the number of fields."""
 ROWS_AT_ONCE: Final = 50_000
 """Rows laid out at a time, so that the padded form of a big table never stands in memory as a whole."""
 _EPOCH_DIFFERENCE: Final = 946_684_800_000_000

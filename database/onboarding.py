@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from database.json_names import camel
+
 FUNNEL_COLUMNS: Final = (
     "position", "step", "is_required", "entered", "mature_entered", "reached", "completed", "skipped", "dropped", "in_progress",
     "conversion_from_start", "conversion_from_start_low", "conversion_from_start_high",
@@ -16,13 +18,8 @@ ERROR_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
-
-
 def _members(columns: tuple[str, ...]) -> str:
-    return ", ".join(f'rows.{column} as "{_camel(column)}"' for column in columns)
+    return ", ".join(f'rows.{column} as "{camel(column)}"' for column in columns)
 
 
 def _answer(relation: str, columns: tuple[str, ...], member: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import psycopg
 
+from database.json_names import camel
 from domain.exercises.catalogue import load_catalogue
 from domain.planning import reasons, splits, warmups
 from domain.planning.batch import WEEKS
@@ -154,7 +155,7 @@ def _reason(number: int, numbers: Mapping[str, float], locale: str, unit: str) -
     return _json(
         {
             "code": reasons.BY_NUMBER[number].code,
-            "numbers": {_camel(name): value for name, value in numbers.items()},
+            "numbers": {camel(name): value for name, value in numbers.items()},
             "sentence": reasons.sentence(number, numbers, locale, unit),
         }
     )
@@ -174,8 +175,3 @@ def _warmup_grid(exercise_key: int, unit: str) -> tuple[float, float]:
     if unit == "lb":
         return float(table.lightest_lb[row]) * KG_PER_LB, float(table.step_lb[row]) * KG_PER_LB
     return float(table.lightest_kg[row]), float(table.step_kg[row])
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)

@@ -18,6 +18,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from database.connection import connect
+from database.copying import HEADER, TRAILER
 from database.plan_documents import known_exercises
 from database.planning_inputs import (
     POSTGRES_EPOCH_DAYS,
@@ -88,21 +89,19 @@ class Regeneration:
 
 _ARRAY_ITEMS: Final = {"i1": (21, ">i2"), "i2": (21, ">i2"), "i4": (23, ">i4"), "f4": (700, ">f4")}
 """Of what an array column is made, by the engine's type: Postgres' oid (smallint, integer, real) and its bytes."""
-_COPY_HEADER: Final = b"PGCOPY\n\xff\r\n\0" + (0).to_bytes(4, "big") + (0).to_bytes(4, "big")
-_COPY_END: Final = b"\xff\xff"
 
 
 def copy_bytes(batch: PlanBatch, *, as_of: datetime, planned_on: NDArray[np.int32]) -> list[bytes]:
     """The plans in the format of COPY … (FORMAT BINARY), without per-user work: users with the same shape share one record layout."""
     sessions, slots = np.diff(batch.session_offsets), np.diff(batch.slot_offsets)
     shape = sessions * 1000 + slots
-    out = [_COPY_HEADER]
+    out = [HEADER]
     instant = microseconds(as_of)
     version = batch.engine_version.encode()
     for code in np.unique(shape):
         users = np.flatnonzero(shape == code)
         out.append(_records(batch, users, int(code) // 1000, int(code) % 1000, instant, planned_on, version))
-    out.append(_COPY_END)
+    out.append(TRAILER)
     return out
 
 

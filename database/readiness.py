@@ -2,15 +2,12 @@
 
 from typing import Final
 
+from database.json_names import camel
+
 COLUMNS: Final = (
     *("criterion", "label", "description", "unit", "direction", "target", "baseline", "value", "window_days", "sample"),
     *("trend", "trend_means", "is_met", "verdict", "since_on", "last_met_on", "evidence"),
 )
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 READ: Final = f"""
@@ -18,7 +15,7 @@ select json_build_object(
   'asOf', to_char(max(as_of) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
   'isReady', coalesce(bool_and(is_met), false),
   'missing', coalesce(json_agg(criterion order by position) filter (where not is_met), '[]'),
-  'criteria', coalesce(json_agg(json_build_object({", ".join(f"'{_camel(column)}', {column}" for column in COLUMNS)}) order by position), '[]')
+  'criteria', coalesce(json_agg(json_build_object({", ".join(f"'{camel(column)}', {column}" for column in COLUMNS)}) order by position), '[]')
 )::text
 from marts.readiness_scorecard
 """  # noqa: S608 - names come from this module only
