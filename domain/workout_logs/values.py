@@ -39,7 +39,7 @@ SECONDS_PER_UNIT: Final = {
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?")
 _NUMBER_AND_UNIT = re.compile(r"([+-]?[\d.,'’  ]*\d)\s*([^\W\d_]+\.?)")
 _DURATION_PART = re.compile(r"(\d+(?:[.,]\d+)?)\s*([^\W\d_]+)\.?")
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,3}):(\d{1,2}(?:[.,]\d+)?)")
+_CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,3}):(\d{1,2}(?:[.,]\d+)?)")
 
 
 def is_blank(text: str) -> bool:

@@ -352,6 +352,8 @@ def test_dates_without_time_make_one_workout_a_day() -> None:
         (_set(weight="1e999"), "the weight “1e999” isn't a number"),
         (_set(reps="0"), "the row has no reps, no time and no distance, so it isn't a set"),
         (_set(seconds="877777"), "a set of 877777 (over a day) is impossible"),
+        (_set(seconds="9" * 400 + ":00:00"), f"the time “{'9' * 57}…” can't be read"),
+        (_set(seconds="9" * 5000 + ":00:00"), f"the time “{'9' * 57}…” can't be read"),
         (_set(name='""'), "the row names no exercise"),
         (_set().replace("2024-03-05 18:30:00", ""), "the row has no date"),
         (_set().replace("2024-03-05", "2024-02-31"), "the date “2024-02-31 18:30:00” can't be read"),
