@@ -87,7 +87,7 @@ def status_of(answer: bytes) -> int:
         ("//", {404}),
     ],
 )
-def test_hostile_paths_and_parameters(client, keys, path, allowed) -> None:
+def test_no_hostile_path_or_parameter_makes_a_500(client, keys, path, allowed) -> None:
     response = client.get(path, headers=keys.header("backend", "service"))
     assert response.status_code in allowed, response.text
     if response.status_code >= 400:
@@ -127,7 +127,7 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("path", ["/api/v1/plans/generate", "/generate", "/api/v1/onboarding/step", "/api/v1/onboarding/error"])
-def test_hostile_bodies(client, keys, path, name) -> None:
+def test_no_hostile_body_is_taken_or_makes_a_500(client, keys, path, name) -> None:
     headers = keys.header() | {"Content-Type": "application/json"}
     response = client.post(path, content=BODIES[name], headers=headers)
     # A batch of onboarding events is taken item by item, so it may be accepted with every item refused.
@@ -391,7 +391,7 @@ def test_whatever_the_document_calls_deprecated_says_so_in_each_answer(client, k
     assert seen >= 2
 
 
-def test_head_and_options(client, keys) -> None:
+def test_head_is_a_get_without_its_body_and_options_names_the_methods(client, keys) -> None:
     get, same = (client.request(method, "/api/v1/summary/lifter", headers=keys.header()) for method in ("GET", "HEAD"))
     assert same.status_code == 200
     assert same.content == b""

@@ -36,7 +36,11 @@ def exercise(database: Database) -> int:
 
 
 def test_migrating_twice_changes_nothing(database: Database) -> None:
-    migrate(database.url)
+    everything = "select (select version_num from alembic_version), array_agg(c.oid || relname order by c.oid) from pg_class c"
+    with database.connect() as connection:
+        before = connection.execute(everything).fetchone()
+        migrate(database.url)
+        assert connection.execute(everything).fetchone() == before
 
 
 @pytest.mark.parametrize(

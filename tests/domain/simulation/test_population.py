@@ -95,9 +95,7 @@ def test_a_user_is_the_same_whatever_the_size_of_blocks_and_the_number_of_users(
     small = list(simulate(120, 4, 3, UNTIL, block_users=37))
     large = list(simulate(300, 4, 3, UNTIL, block_users=120))[:1]
     left, right = whole(small, table, [0, 37, 74, 111]), whole(large, table, [0])
-    if table == "onboarding_events":
-        left, right = left.sort_values("event_id", ignore_index=True), right.sort_values("event_id", ignore_index=True)
-    if table == "usage_events":
+    if table in ("onboarding_events", "usage_events"):
         left, right = left.sort_values("event_id", ignore_index=True), right.sort_values("event_id", ignore_index=True)
     pd.testing.assert_frame_equal(left, right)
 

@@ -142,7 +142,7 @@ def test_encodings_and_line_ends_make_no_difference(encoding: str, line_end: str
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_any_separator_works(separator: str) -> None:
+def test_commas_semicolons_and_tabs_separate_alike(separator: str) -> None:
     text = "\n".join([STRONG, _set()]).replace(",", separator)
     assert _read(text, WeightUnit.KG).sets["reps"].tolist() == [8]
 
