@@ -13,7 +13,7 @@ ERASED = "mesocycle_erased"
 """The channel on which an erasure names its user, so that no process remembers an answer about them."""
 DERIVED = ("staging", "intermediate", "marts")
 SCHEMAS = ("app", "plans", "ops", "staging", "intermediate", "marts")
-KEPT = {"app.erasures", "app.user_deletions", "app.workout_deletions", "staging.changes"}
+KEPT = {"app.erasures", "app.user_deletions", "app.workout_deletions", "app.onboarding_removals", "staging.changes"}
 """They hold keys that lead nowhere any more: an erasure's proof, and what incremental builds still have to see."""
 
 REFUSED_EVENTS = """
@@ -46,9 +46,9 @@ def forget(owner_url: str, user_id: str) -> dict[str, int]:
 
     Connects as the owner. One transaction: rows of `app` and `plans` go (by cascade), with them the anonymous events that were
     linked to the user, refused events that name one of their ids, the rows of every table that dbt keeps, and at last every
-    materialised view that holds the user is refreshed (concurrently: readers don't wait). Then every relation with a user's key is
-    searched; where anything is found, nothing is committed and ErasureIncomplete is raised. Safe to run again; a user who isn't known
-    leaves a proof with no rows.
+    materialised view that holds the user is refreshed (concurrently: readers don't wait). Then every relation with a user's key, or
+    with one of the person's keys of onboarding, is searched; where anything is found, nothing is committed and ErasureIncomplete is
+    raised. Safe to run again; a user who isn't known leaves a proof with no rows.
     """
     with connect(owner_url, application_name="mesocycle erasure") as connection:
         connection.execute("select pg_advisory_xact_lock(hashtext('mesocycle.build'))")  # a build would write the rows back
@@ -73,13 +73,17 @@ def forget_requested(owner_url: str) -> int:
     return len(open_requests)
 
 
-def traces(connection: psycopg.Connection, user_key: int) -> dict[str, int]:
-    """Rows that a user_key has in each table and materialised view of every schema; relations without any are left out."""
-    found = {}
-    for relation in _relations(connection, ("r", "p", "m")):
-        count = _count(connection, relation, user_key)
-        if count and relation not in KEPT:
-            found[relation] = count
+def traces(connection: psycopg.Connection, user_key: int, people: Sequence[int] = ()) -> dict[str, int]:
+    """Rows of a user in each table and materialised view of every schema; relations without any are left out.
+
+    `people` are keys of onboarding under which the user is known besides their own (see app.anonymous_key).
+    """
+    found: dict[str, int] = {}
+    for column, keys in (("user_key", [user_key]), ("person_key", [user_key, *people])):
+        for relation in _relations(connection, ("r", "p", "m"), column=column):
+            count = _count(connection, relation, column, keys)
+            if count and relation not in KEPT:
+                found[relation] = max(count, found.get(relation, 0))
     return found
 
 
@@ -90,19 +94,19 @@ def _forget(connection: psycopg.Connection, user_id: str) -> dict[str, int]:
     anonymous: list[str] = []
     if row is not None:
         user_key = int(row[0])
-        views = [view for view in _relations(connection, ("m",)) if _count(connection, view, user_key)]
-        removed = traces(connection, user_key)
         anonymous = [name for (name,) in connection.execute("select anonymous_id from app.identity_links where user_key = %s", [user_key])]
-        people = [user_key, *(int(key) for (key,) in connection.execute("select app.anonymous_key(unnest(%s::text[]))", [anonymous]))]
+        people = [int(key) for (key,) in connection.execute("select app.anonymous_key(unnest(%s::text[]))", [anonymous])]
+        removed = traces(connection, user_key, people)
+        views = {*_relations(connection, ("m",)), *_relations(connection, ("m",), column="person_key")} & removed.keys()
         events = connection.execute("delete from app.onboarding_events where anonymous_id = any(%s)", [anonymous]).rowcount
         if events > 0:
             removed["app.onboarding_events"] = max(events, removed.get("app.onboarding_events", 0))
         connection.execute("delete from app.workouts where user_key = %s", [user_key])  # before the user's own exercises
         connection.execute("delete from app.users where user_key = %s", [user_key])
-        _remove_derived(connection, user_key, people, removed)
-        for view in views:
+        _remove_derived(connection, user_key, [user_key, *people], removed)
+        for view in sorted(views):
             connection.execute(_statement("refresh materialized view concurrently {}", view))
-        left = traces(connection, user_key)
+        left = traces(connection, user_key, people)
         if left:
             raise ErasureIncomplete(f"Nothing was removed, because rows would have stayed in {', '.join(sorted(left))}.")
     refused = connection.execute(REFUSED_EVENTS, {"user_id": user_id, "anonymous": anonymous}).rowcount
@@ -163,8 +167,8 @@ def _relations(
     return [name for (name,) in rows]
 
 
-def _count(connection: psycopg.Connection, relation: str, user_key: int) -> int:
-    row = connection.execute(_statement("select count(*) from {} where user_key = %s", relation), [user_key]).fetchone()
+def _count(connection: psycopg.Connection, relation: str, column: str, keys: Sequence[int]) -> int:
+    row = connection.execute(_statement("select count(*) from {} where {} = any(%s)", relation, column), [list(keys)]).fetchone()
     assert row is not None
     return int(row[0])
 

@@ -152,4 +152,8 @@ def test_nothing_is_removed_where_something_would_stay(built):
         with pytest.raises(ErasureIncomplete, match=r"ops\.notes"):
             forget(built.url, user_id)
         connection.execute("drop table ops.notes")
+        connection.execute("create table ops.people as select app.anonymous_key(anonymous_id) as person_key from app.identity_links")
+        with pytest.raises(ErasureIncomplete, match=r"ops\.people"):
+            forget(built.url, user_id)
+        connection.execute("drop table ops.people")
         assert traces(connection, key)["marts.user_summary"] == 5
