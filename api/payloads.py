@@ -21,7 +21,7 @@ from api.plan_versions import writers_version
 from api.postgres import LOST, open_connection
 from api.representation import Build, Representation, of_row, represent
 from api.settings import Settings
-from database.erasure import ERASED
+from database.erasure import ERASED, GONE
 from database.marts import READ_BUILD, READ_MANY
 
 log = logging.getLogger("mesocycle.api")
@@ -90,8 +90,12 @@ class Memory:
         if previous is not None:
             self.bytes -= len(previous.body) + OVERHEAD_BYTES
 
-    def forget_user(self, user_id: str) -> None:
-        for key in [key for key in self._items if key[0] == user_id]:
+    @property
+    def user_ids(self) -> set[str]:
+        return {user_id for user_id, _ in self._items}
+
+    def forget_users(self, user_ids: set[str]) -> None:
+        for key in [key for key in self._items if key[0] in user_ids]:
             self.forget(key)
 
 
@@ -185,6 +189,8 @@ class PayloadReader:
                 await connection.add_listener(ERASED, self._forget_erased)
                 if not self._connected:  # nobody has listened until now
                     self._trusted_since = time.monotonic()
+                    gone = await connection.fetch(GONE, list(self.memory.user_ids))
+                    self.memory.forget_users({user_id for (user_id,) in gone})
                 self._connected += 1
                 self._reason = None
                 try:
@@ -209,7 +215,7 @@ class PayloadReader:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def _forget_erased(self, _connection: Any, _pid: int, _channel: str, user_id: str) -> None:
-        self.memory.forget_user(user_id)
+        self.memory.forget_users({user_id})
         self._trusted_since = time.monotonic()  # a batch that is under way may have seen the user
 
     def _break(self, reason: Problem) -> None:

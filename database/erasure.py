@@ -11,6 +11,8 @@ from database.connection import connect
 
 ERASED = "mesocycle_erased"
 """The channel on which an erasure names its user, so that no process remembers an answer about them."""
+GONE = "select wanted.user_id from unnest($1::text[]) as wanted (user_id) where not exists (select from app.users where users.user_id = wanted.user_id)"
+"""Who of these users isn't known any more: for a process that may have missed an announcement."""
 DERIVED = ("staging", "intermediate", "marts")
 SCHEMAS = ("app", "plans", "ops", "staging", "intermediate", "marts")
 KEPT = {"app.erasures", "app.user_deletions", "app.workout_deletions", "app.onboarding_removals", "staging.changes"}

@@ -127,6 +127,36 @@ def test_without_postgres_last_known_answers_are_served_and_writes_refused_until
     assert requests == 1  # the refused write was not done, nor half done
 
 
+def test_who_was_erased_while_postgres_was_away_is_not_a_last_known_answer_when_it_goes_again(cluster, keys: Keys) -> None:
+    _, database = cluster
+
+    def shut_out(is_out: bool) -> None:
+        with connect(database.admin_url, autocommit=True) as admin:
+            admin.execute(f"alter role mesocycle_api {'nologin' if is_out else 'login'}")
+            if is_out:
+                admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'mesocycle_api'")
+
+    async def run():
+        async with listening(settings_for(database, keys)) as client:
+            header = keys.header("backend", "service")
+            with connect(database.url, autocommit=True) as owner:
+                owner.execute("insert into app.users (user_id) values ('user-777')")
+                assert (await ask(client, header, user=777)).status_code == (await ask(client, header)).status_code == 200
+                try:
+                    shut_out(True)
+                    await until(client, header, lambda r: "warning" in r.headers, 5, user=777)
+                    owner.execute("delete from app.users where user_id = 'user-777'")
+                    shut_out(False)
+                    await until(client, header, lambda r: r.status_code == 200 and "warning" not in r.headers, 5)
+                    shut_out(True)
+                    await until(client, header, lambda r: "warning" in r.headers, 5)
+                    return (await ask(client, header, user=777)).status_code
+                finally:
+                    shut_out(False)
+
+    assert asyncio.run(run()) == 503
+
+
 @pytest.mark.parametrize("fast_lane", [True, False])
 def test_a_frozen_postgres_does_not_freeze_the_api(cluster, keys: Keys, fast_lane) -> None:
     server, database = cluster
