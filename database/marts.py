@@ -56,7 +56,11 @@ with build as (
   from ops.builds where kind = 'marts' and succeeded order by build_key desc limit 1
 ),
 window_of_user as (
-  select users.user_key, $2::text::date as first_on, coalesce($3::text::date, (build.as_of at time zone users.time_zone)::date) as last_on
+  select
+    users.user_key,
+    $2::text::date as first_on,
+    coalesce($3::text::date, (build.as_of at time zone users.time_zone)::date) as last_on,
+    (build.as_of at time zone users.time_zone)::date as today_on
   from app.users cross join build where users.user_id = $1
 ),
 numbers as (
@@ -75,7 +79,7 @@ numbers as (
     to_char(max(days.last_workout_at) filter (where is_inside) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "lastWorkoutAt",
     coalesce(sum(days.workouts) filter (where not is_inside), 0) as "previousWorkouts",
     coalesce(sum(days.volume_kg) filter (where not is_inside), 0) as "previousVolumeKg",
-    100 * (sum(days.volume_kg) filter (where is_inside) / nullif(sum(days.volume_kg) filter (where not is_inside), 0) - 1)
+    100 * (coalesce(sum(days.volume_kg) filter (where is_inside), 0) / nullif(sum(days.volume_kg) filter (where not is_inside), 0) - 1)
       as "volumeChangePct"
   from window_of_user
   left join lateral (
@@ -85,7 +89,7 @@ numbers as (
       and user_days.local_date between window_of_user.first_on - least(
         window_of_user.last_on - window_of_user.first_on + 1, window_of_user.first_on - date '0001-01-01'
       )
-        and window_of_user.last_on
+        and least(window_of_user.last_on, window_of_user.today_on)
   ) as days on true
   group by window_of_user.first_on, window_of_user.last_on
 )
@@ -98,7 +102,7 @@ select
 from (select row_to_json(numbers)::text as text from (select) as one left join numbers on true) as payload
 left join build on true
 """
-"""The numbers of user $1 from local date $2 to $3 (null: today as of the build) and of the window before, as a payload."""
+"""The numbers of user $1 from local date $2 to $3 (null: today as of the build) and of the window before, as a payload; nothing after that today."""
 
 READ_TIMELINE: Final = """
 with build as (

@@ -58,6 +58,7 @@ def built_template(postgres, template) -> Iterator[Database]:
             for _ in range(workouts):
                 started = AS_OF - datetime.timedelta(minutes=dice.randrange(1, 200 * 24 * 60))
                 add_workout(connection, user_keys[user], started, [*random_sets(dice), (50, 1, "normal", 60, 8, None, None, 8)])
+        add_workout(connection, user_keys["lifter"], AS_OF + datetime.timedelta(days=3), [(1, 1, "normal", 60, 8, None, None, None)])
     run_dbt(database, "run", "--select", "+user_payloads", "+user_days", as_of=AS_OF)
     add_build(database)
     with database.connect() as connection:

@@ -100,6 +100,14 @@ def test_a_window_that_is_a_range_says_the_same(built_template, keys, days) -> N
         assert window == {name: pytest.approx(fixed[name], rel=1e-9) if isinstance(fixed[name], float) else fixed[name] for name in window}
 
 
+def test_a_window_without_volume_lost_all_of_it_and_what_lies_ahead_is_no_part_of_one(built_template, keys) -> None:
+    last = get(built_template, keys, "/api/v1/summary/lifter?range=all").json()["lastWorkoutAt"]
+    assert last < "2025-07-01T12"
+    ahead = get(built_template, keys, "/api/v1/summary/lifter?from=2025-07-02&to=2025-08-30").json()  # a workout is dated 4 July
+    assert (ahead["workouts"], ahead["volumeKg"], ahead["lastWorkoutAt"]) == (0, 0, None)
+    assert ahead["previousVolumeKg"] > 0 and ahead["volumeChangePct"] == -100
+
+
 @pytest.mark.parametrize(
     ("query", "status", "field"),
     [
