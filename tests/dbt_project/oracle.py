@@ -205,13 +205,13 @@ def previous(workouts: list[dict[str, Any]], today: datetime.date, days: int | N
 
 
 def completed_sessions(planned: list[dict[str, Any]], workouts: list[dict[str, Any]]) -> list[tuple[datetime.date, bool]]:
-    """(date, was it done?) of each planned session: by the first free workout within a day with half of its exercises."""
+    """(date, was it done?) of each planned session: by the first free workout within a day with working sets of half of its exercises."""
     taken: set[int] = set()
     result = []
     for session in planned:
         done = False
         for workout in workouts:
-            contained = session["exercises"] & {one["exercise"] for one in workout["sets"]}
+            contained = session["exercises"] & {one["exercise"] for one in workout["sets"] if one["working"]}
             near = abs((workout["date"] - session["date"]).days) <= 1
             if workout["key"] not in taken and near and 2 * len(contained) >= len(session["exercises"]):
                 taken.add(workout["key"])

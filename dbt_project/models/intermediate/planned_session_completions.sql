@@ -43,7 +43,8 @@ with
             array_agg(done.exercise_key) as exercise_keys
         from people
         join {{ ref("exercise_sessions") }} as done on done.user_key = people.user_key
-        where done.local_date <= people.today_on
+        -- An exercise that was only warmed up for was not done.
+        where done.local_date <= people.today_on and done.sets > 0
         group by done.user_key, done.workout_key, done.local_date
     ),
 

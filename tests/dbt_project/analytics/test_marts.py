@@ -113,6 +113,9 @@ def test_days_of_plan_requests_are_what_pandas_says(populated: Database) -> None
             assert row.p50_ms == pytest.approx(np.percentile(done.ms, 50))
             assert row.p95_ms == pytest.approx(np.percentile(done.ms, 95))
             assert row.p99_ms == pytest.approx(np.percentile(done.ms, 99))
+        taken_up = day[day.started_at <= AS_OF]  # whatever became of it
+        waited = (taken_up.started_at - taken_up.requested_at).dt.total_seconds() * 1000
+        assert row.waiting_p95_ms == pytest.approx(np.percentile(waited, 95) if len(waited) else None, nan_ok=True)
 
 
 def test_a_request_of_exactly_two_seconds_lies_in_the_bucket_up_to_two_seconds(populated: Database) -> None:
@@ -224,7 +227,8 @@ def test_a_new_day_moves_every_window_though_nobody_did_anything(database: Datab
     with database.connect() as connection:
         add_activity(connection, dice, 10)
     run_dbt(database, "build", "--indirect-selection", "cautious", "--select", *MARTS, as_of=AS_OF)
-    for later in (AS_OF + 7 * DAY, AS_OF - 3 * DAY):
+    monday = datetime.datetime(2025, 6, 30, 1, 30, tzinfo=datetime.UTC)  # while it is still Sunday in the west
+    for later in (AS_OF + 7 * DAY, monday):
         result = run_dbt(database, "build", "--indirect-selection", "cautious", "--select", *MARTS, as_of=later)
         assert set(statuses(result).values()) <= {"success", "pass"}
         with database.connect() as connection:
@@ -237,3 +241,5 @@ def test_a_new_day_moves_every_window_though_nobody_did_anything(database: Datab
             assert found == oracle.retention(connection, later)
             row = connection.execute("select value from marts.readiness_scorecard where criterion = 'active_users'").fetchone()
             assert row == (oracle.users_within(connection, later.date(), 7),)
+            complete = connection.execute("select max(week_on) from marts.feature_adoption where is_complete").fetchone()
+            assert complete == (datetime.date(2025, 6, 16) if later == monday else datetime.date(2025, 6, 30),)

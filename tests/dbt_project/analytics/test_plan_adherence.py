@@ -49,6 +49,9 @@ def built(module_database: Database) -> tuple[Database, int]:
         add_workout(connection, user, at(MONDAY + datetime.timedelta(days=1)), sets)
         # Thursday's session three days late serves nothing; next Monday's is done as planned.
         add_workout(connection, user, at(MONDAY + datetime.timedelta(days=6), 1), [(1, ROW, "normal", 60, 10, None, None, None)])
+        # On its own day two of its three exercises were warmed up for, and no more.
+        warmups = [(number, exercise, "warmup", 20, 10, None, None, None) for number, exercise in enumerate((ROW, PULL_UP))]
+        add_workout(connection, user, at(MONDAY + datetime.timedelta(days=3)), warmups)
         planned = [(n, BENCH, "normal", 80, 8, None, None, None) for n in range(3)] + [
             (n, SQUAT, "normal", 90, 8, None, None, None) for n in range(3, 7)
         ]
@@ -81,7 +84,7 @@ def test_a_session_moved_by_a_day_is_done_and_a_missing_exercise_of_it_is_not(bu
     assert squat["load_deviation_pct"] is None
 
 
-def test_a_session_that_came_too_late_was_missed(built: tuple[Database, int]) -> None:
+def test_a_session_that_came_too_late_or_was_only_warmed_up_for_was_missed(built: tuple[Database, int]) -> None:
     database, user = built
     with database.connect() as connection:
         thursday = rows(connection, user)[2:5]

@@ -79,7 +79,8 @@ with
 
 select
     features.week_on,
-    features.week_on + 6 < {{ today_on() }} as is_complete,
+    -- The last place on earth where it is still the week's Sunday lives 12 hours behind UTC.
+    features.week_on + 6 < ({{ as_of() }} at time zone 'Etc/GMT+12')::date as is_complete,
     features.segment_by,
     features.segment,
     features.feature,

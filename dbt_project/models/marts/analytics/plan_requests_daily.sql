@@ -27,9 +27,7 @@ with
             percentile_cont(0.95) within group (order by total_ms) filter (where status = 'succeeded') as p95_ms,
             percentile_cont(0.99) within group (order by total_ms) filter (where status = 'succeeded') as p99_ms,
             max(total_ms) filter (where status = 'succeeded') as max_ms,
-            percentile_cont(0.95) within group (order by waiting_ms) filter (
-                where status = 'succeeded'
-            ) as waiting_p95_ms
+            percentile_cont(0.95) within group (order by waiting_ms) as waiting_p95_ms
         from requests
         group by day_on
     ),
