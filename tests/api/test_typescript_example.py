@@ -31,7 +31,24 @@ const first = await onboarding.send();
 const nothing = await onboarding.send();
 onboarding.report({ step: "account", eventType: "completed", userId: "anna" });
 const second = await onboarding.send();
-console.log(JSON.stringify({ first, nothing: nothing === undefined, second }));
+onboarding.report({ step: "goal", eventType: "started" });
+const overlapping = [onboarding.send(), onboarding.send()];
+onboarding.report({ step: "goal", eventType: "completed" });
+const once = await Promise.all(overlapping);
+const later = await onboarding.send();
+let expired = true;
+const offline = new Onboarding(base, async () => (expired ? "expired" : token), { anonymousId: "device-9" });
+offline.report({ step: "level", eventType: "started" });
+const refused = await offline.send();
+expired = false;
+const accepted = await offline.send();
+const unreachable = new Onboarding("http://127.0.0.1:9", async () => token, { anonymousId: "device-9" });
+unreachable.report({ step: "level", eventType: "started" });
+const unanswered = await unreachable.send();
+console.log(JSON.stringify({
+  first, nothing: nothing === undefined, second, isOnce: once[0] === once[1], later,
+  waits: refused === undefined && unanswered === undefined, accepted,
+}));
 """
 
 
@@ -96,6 +113,10 @@ def test_the_example_compiles_against_the_documents_types_and_its_events_arrive(
     assert answer["first"]["accepted"] == 3
     assert answer["nothing"] is True
     assert [result["status"] for result in answer["second"]["results"]] == ["accepted"]
+    assert answer["isOnce"], "two calls at once are one request"
+    assert answer["later"]["accepted"] == 1, "what was reported while a request ran waits for the next one"
+    assert answer["waits"], "an expired token or no network loses nothing"
+    assert answer["accepted"]["accepted"] == 1
     with database.connect() as connection:
         rows = connection.execute(
             "select step, event_type, platform, duration_ms, error_code from app.onboarding_events order by occurred_at, received_at, event_type"
@@ -104,6 +125,9 @@ def test_the_example_compiles_against_the_documents_types_and_its_events_arrive(
     assert sorted(row[:2] for row in rows) == [
         ("account", "completed"),
         ("account", "error"),
+        ("goal", "completed"),
+        ("goal", "started"),
+        ("level", "started"),
         ("welcome", "completed"),
         ("welcome", "started"),
     ]

@@ -6,10 +6,13 @@ export type EventsTaken = components["schemas"]["EventsTaken"];
 type Reported = Pick<StepEvent, "step" | "eventType"> & Partial<StepEvent>;
 
 const MOST_EVENTS = 500;
+/** Answers that the same events would get again. After any other one (no network, token expired, too many requests) they wait. */
+const FOR_GOOD = [400, 413, 415, 422];
 
 /** Collects events and sends them together. What isn't answered stays, and is sent again with the same eventIds: nothing counts twice. */
 export class Onboarding {
   private waiting: StepEvent[] = [];
+  private sending: Promise<EventsTaken | undefined> | undefined;
 
   constructor(
     private readonly baseUrl: string,
@@ -27,17 +30,29 @@ export class Onboarding {
     } as StepEvent);
   }
 
-  /** Sends what waits; call it every few seconds, and when the app goes to the background. */
-  async send(): Promise<EventsTaken | undefined> {
+  /** Sends what waits; call it every few seconds, and when the app goes to the background. Undefined: nothing waited, or it still does. */
+  send(): Promise<EventsTaken | undefined> {
+    // One at a time: two that overlap would send the same events, and the second would take away others that nobody sent.
+    this.sending ??= this.sendOnce().finally(() => {
+      this.sending = undefined;
+    });
+    return this.sending;
+  }
+
+  private async sendOnce(): Promise<EventsTaken | undefined> {
     const events = this.waiting.slice(0, MOST_EVENTS);
     if (events.length === 0) return undefined;
-    const answer = await fetch(`${this.baseUrl}/api/v1/onboarding/step`, {
+    const request = {
       method: "POST",
       headers: { "content-type": "application/json", authorization: `Bearer ${await this.token()}` },
       // sentAt says what the device takes for now: a wrong clock is corrected by it.
       body: JSON.stringify({ sentAt: new Date().toISOString(), events }),
-    });
-    if (answer.status >= 500 || answer.status === 408 || answer.status === 429) return undefined; // later, again
+    };
+    const answer = await fetch(`${this.baseUrl}/api/v1/onboarding/step`, request).catch(() => undefined);
+    if (!answer || (!answer.ok && !FOR_GOOD.includes(answer.status))) {
+      console.warn(`Onboarding events wait: ${answer ? await answer.text() : "no answer"}`);
+      return undefined;
+    }
     this.waiting = this.waiting.slice(events.length);
     if (!answer.ok) throw new Error(`Onboarding events were refused: ${await answer.text()}`);
     const taken = (await answer.json()) as EventsTaken;
