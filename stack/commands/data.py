@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from database.connection import Role, connect
@@ -50,7 +51,7 @@ def import_files(
                 reports.append(import_log(connection, user, parsed, timezone=timezone, file_name=path.name))
         except WorkoutLogError as error:
             failed += 1
-            error_console.print(f"[red]✗[/] {path}: {error}")
+            error_console.print(f"[red]✗[/] {escape(f'{path}: {error}')}")
     for report in reports:
         _show(report)
     if any(report.changed for report in reports) and build:
@@ -60,11 +61,11 @@ def import_files(
 
 
 def _show(report: "ImportReport") -> None:
-    console.print(report.sentence())
+    console.print(report.sentence(), markup=False)
     if report.rejected:
         table = Table("rows", "why they were not used (kept in app.rejected_rows)", box=None, pad_edge=False)
         for reason, rows in report.rejected.items():
-            table.add_row(f"{rows:,}", reason)
+            table.add_row(f"{rows:,}", escape(reason))
         console.print(table)
 
 
@@ -112,10 +113,10 @@ def forget_user(
         typer.confirm(f"Remove everything about {user}?", abort=True)
     removed = forget(platform.url(Role.OWNER), user)
     if not removed:
-        console.print(f"Nothing was stored about {user}.")
+        console.print(f"Nothing was stored about {user}.", markup=False)
         return
     table = Table("rows", "removed from", box=None, pad_edge=False)
     for relation, rows in sorted(removed.items()):
         table.add_row(f"{rows:,}", relation)
     console.print(table)
-    console.print(f"[green]✓[/] Nothing about {user} is left in any schema.")
+    console.print(f"[green]✓[/] Nothing about {escape(user)} is left in any schema.")

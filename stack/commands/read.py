@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from database.connection import Role, connect
@@ -29,7 +30,7 @@ def summary(
     with connect(current_platform().url(Role.API)) as connection:
         ranges = [range] if range else list(SummaryRange)
         payloads = {each: _payload(connection, user, f"summary/{each}") for each in ranges}
-    table = Table(title=f"{user}", title_justify="left", box=None)
+    table = Table(title=escape(user), title_justify="left", box=None)
     table.add_column("", no_wrap=True)
     for each in ranges:
         table.add_column(each.value, justify="right")
@@ -74,19 +75,19 @@ def records(user: UserId) -> None:
         payload = _payload(connection, user, "records")
     rows = payload.get("records", [])
     if not rows:
-        console.print(f"{user} has no records yet.")
+        console.print(f"{user} has no records yet.", markup=False)
         return
     kinds = list(dict.fromkeys(row["recordType"] for row in rows))
-    table = Table(title=f"Personal records of {user}", title_justify="left", box=None)
+    table = Table(title=escape(f"Personal records of {user}"), title_justify="left", box=None)
     table.add_column("exercise", no_wrap=True)
     for kind in kinds:
         table.add_column(kind.replace("_", " "), justify="right")
     by_exercise: dict[str, dict[str, Any]] = {}
     for row in rows:
-        by_exercise.setdefault(row["exerciseName"], {})[row["recordType"]] = row
-    for name, found in sorted(by_exercise.items()):
+        by_exercise.setdefault(row["exerciseId"], {})[row["recordType"]] = row  # names may be equal: one of the catalogue, one of their own
+    for found in sorted(by_exercise.values(), key=lambda found: str(next(iter(found.values()))["exerciseName"])):
         table.add_row(
-            name,
+            escape(next(iter(found.values()))["exerciseName"]),
             *(f"{_shown(found[kind]['value'])}\n[dim]{str(found[kind]['achievedAt'])[:10]}[/]" if kind in found else "" for kind in kinds),
         )
     console.print(table)
@@ -106,12 +107,13 @@ def plan(
         raise CommandError(f"{user} has no plan yet: `mesocycle refresh` makes one.")
     found = json.loads(render(user, row))
     if found["refusal"]:
-        console.print(f"{user}: no plan. {found['refusal']['sentence']}")
+        console.print(f"{user}: no plan. {found['refusal']['sentence']}", markup=False)
         return
     shown = week or _running_week(found)
     chosen = found["weeks"][shown - 1]
     label = " (deload)" if chosen["isDeload"] else ""
-    console.print(f"{user}: {found['goal'].replace('_', ' ')}, week {shown} of {len(found['weeks'])}{label}, from {found['startsOn']}")
+    heading = f"{user}: {found['goal'].replace('_', ' ')}, week {shown} of {len(found['weeks'])}{label}, from {found['startsOn']}"
+    console.print(heading, markup=False)
     for session in chosen["sessions"]:
         table = Table(
             title=f"{session['date']}  {session['name']}, {session['minutes']} minutes", title_justify="left", box=None, pad_edge=False
@@ -122,13 +124,13 @@ def plan(
             low, high = exercise["repsMin"], exercise["repsMax"]
             unit = {"seconds": " s", "meters": " m"}.get(exercise["measuredIn"], "")
             table.add_row(
-                exercise["name"] + (f" [dim]({exercise['supersetGroup']})[/]" if exercise["supersetGroup"] else ""),
+                escape(exercise["name"]) + (f" [dim]({exercise['supersetGroup']})[/]" if exercise["supersetGroup"] else ""),
                 str(exercise["sets"]),
                 f"{low}–{high}{unit}" if low != high else f"{low}{unit}",
                 _load(exercise["loadKg"], found["weightUnit"]),
                 str(exercise["rir"]),
                 f"{exercise['restSeconds']} s",
-                *([exercise["reason"]["sentence"]] if reasons else []),
+                *([escape(exercise["reason"]["sentence"])] if reasons else []),
             )
         console.print(table)
 
@@ -195,7 +197,9 @@ def funnel(
         own = [row for row in rows if row[0] == name]
         entered = own[0][4]
         table = Table(
-            title=f"{flow}{'' if name == '(all)' else f', {segment} {name}'}: {entered:,} people entered", title_justify="left", box=None
+            title=escape(f"{flow}{'' if name == '(all)' else f', {segment} {name}'}: {entered:,} people entered"),
+            title_justify="left",
+            box=None,
         )
         table.add_column("step")
         table.add_column("done", no_wrap=True)
