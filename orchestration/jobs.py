@@ -10,11 +10,14 @@ REFRESH_JOB = "refresh"
 
 _dbt = dg.AssetSelection.groups("staging", "intermediate", "marts")
 _plans = dg.AssetSelection.groups("plans")
+_source_checks = dg.AssetSelection.checks_for_assets(dg.AssetKey(["app", "plan_requests"]), dg.AssetKey(["app", "rejected_rows"]))
 
-marts_job = dg.define_asset_job(MARTS_JOB, selection=_dbt, description="Every dbt model and its tests; plans stay as they are.")
+marts_job = dg.define_asset_job(
+    MARTS_JOB, selection=_dbt | _source_checks, description="Every dbt model and its tests; plans stay as they are."
+)
 plans_job = dg.define_asset_job(
     PLANS_JOB, selection=_plans, tags=ALL_BUCKETS_TAGS, description="Training plans of all buckets, users whose inputs changed only."
 )
 refresh_job = dg.define_asset_job(
-    REFRESH_JOB, selection=_dbt | _plans, tags=ALL_BUCKETS_TAGS, description="Everything, in order: models, plans, marts."
+    REFRESH_JOB, selection=_dbt | _source_checks | _plans, tags=ALL_BUCKETS_TAGS, description="Everything, in order: models, plans, marts."
 )

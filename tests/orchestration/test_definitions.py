@@ -73,3 +73,10 @@ def test_a_refresh_builds_the_training_state_then_plans_then_what_shows_them(def
     plans, state = dg.AssetKey(["plans", "plans"]), dg.AssetKey(["intermediate", "training_state"])
     assert state in graph.get(plans).parent_keys
     assert plans in graph.get(dg.AssetKey(["intermediate", "planned_session_completions"])).parent_keys
+
+
+def test_every_check_runs_in_a_job_that_a_schedule_launches(definitions: dg.Definitions) -> None:
+    everything = set(definitions.get_repository_def().asset_graph.asset_check_keys)
+    scheduled = {schedule.job_name for schedule in definitions.get_repository_def().schedule_defs}
+    checked = {key for name in scheduled for key in definitions.resolve_job_def(name).asset_layer.asset_graph.asset_check_keys}
+    assert everything - checked == set()
