@@ -14,7 +14,7 @@
         {%- set candidate = target.incorporate(path={'identifier': target.identifier ~ '__candidate'}) -%}
         {%- call statement('main') -%}
 {{ drop_candidate_sql(candidate) }};
-{{ all_cores_sql() }};
+{{ rebuild_settings_sql() }};
 create table {{ candidate }} as {{ sql }}
         {%- endcall -%}
         {%- do run_batch([

@@ -107,7 +107,7 @@
     {%- set candidate = target.incorporate(path={'identifier': target.identifier ~ '__candidate'}) -%}
     {%- call statement('main') -%}
 {{ drop_candidate_sql(candidate) }};
-{{ all_cores_sql() }};
+{{ rebuild_settings_sql() }};
 create materialized view {{ candidate }} as {{ sql }}
     {%- endcall -%}
     {%- do mv_audit(candidate, settings.audits, [

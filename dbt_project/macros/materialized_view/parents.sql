@@ -43,6 +43,7 @@
         {%- do swap_or_fail(candidate, target) -%}
         {{ run_hooks(post_hooks, inside_transaction=True) }}
         {%- do adapter.commit() -%}
+        {%- do drop_retired_relations() -%}
         {{ run_hooks(post_hooks, inside_transaction=False) }}
     {%- endif -%}
     {{ return({'relations': [target]}) }}

@@ -8,14 +8,14 @@
 
 {#-
   What stands in the place of `relation`: {exists: false}, or its kind, size, dead rows, and what its last build remembered.
-  The first model of a run asks for all of the project's relations. Once this run left a retired relation behind, each asks for its
-  own, because a view may read that one now (unless what stood at the start will do). In a full refresh, too: dbt's own seeds and
+  The first model of a run asks for all of the project's relations. Once this run retired a relation that a view reads, each asks for its
+  own (unless what stood at the start will do). In a full refresh, too: dbt's own seeds and
   incremental models then drop by CASCADE what reads them.
 -#}
 {% macro relation_state(relation, at_start=false) %}
     {%- set memory = run_memory() -%}
     {%- set name = relation.schema ~ '.' ~ relation.identifier -%}
-    {%- if (memory.get('has_retired') or flags.FULL_REFRESH) and not at_start -%} {{ return(ask_relation_states([relation]).get(name, {'exists': false})) }} {%- endif -%}
+    {%- if (memory.get('is_retired_read') or flags.FULL_REFRESH) and not at_start -%} {{ return(ask_relation_states([relation]).get(name, {'exists': false})) }} {%- endif -%}
     {%- do look_at_relations(relation) -%}
     {{ return(memory['relations'].get(name, {'exists': false})) }}
 {% endmacro %}

@@ -5,13 +5,14 @@
   statements of `before` in the transaction of the swap, and leaves that open. True when done; false when the lock was not to be had
   within `give_up_after_seconds`.
 
-  The commit before: where `wal_level` is minimal, the commit of a new relation waits for the disk, and in the swap's transaction
-  readers would wait with it. Until the swap nobody reads the candidate; what an interrupted build leaves, the next one drops.
+  Readers wait from the rename until the commit, so nothing in between may wait for the disk. Where `wal_level` is minimal, the commit of
+  a new relation does: hence the commit before the swap (until then nobody reads the candidate; what an interrupted build leaves, the next
+  one drops). The commit of a dropped relation does, too: hence the old one is only renamed, and dropped afterwards. The swap's own commit
+  needn't: what a crash takes back of it is all of it, and the old relation serves on.
 
   The lock is asked for again and again, each time for `lock_timeout_ms` only: a waiting exclusive lock makes every later reader
   queue behind it, so it must never wait long. Nothing is held between two attempts, because each is a subtransaction.
-  A target that other views still read is not dropped: it is renamed to <name>__retired_<n>, goes on serving them, and goes
-  as soon as nothing reads it any more.
+  The old relation is called <name>__retired_<n> from then on. Where other views read it, it goes on serving them until nothing does.
 -#}
 {% macro try_to_swap(candidate, target, lock_timeout_ms, give_up_after_seconds, before=[]) %}
     {%- set swap -%}
@@ -36,18 +37,14 @@ begin
                 select case relkind when 'm' then 'materialized view' when 'v' then 'view' else 'table' end into old_kind
                 from pg_class where oid = old_relation;
                 execute format('alter %s {{ target }} rename to %I', old_kind, retired);
-                begin
-                    execute format('drop %s {{ target.without_identifier() }}.%I', old_kind, retired);
-                exception when dependent_objects_still_exist then
-                    -- Its indexes give their names free.
-                    for index_name in
-                        select n.nspname, c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
-                        where i.indrelid = old_relation
-                    loop
-                        execute format('alter index %I.%I rename to %I', index_name.nspname, index_name.relname,
-                            left(index_name.relname, 40) || '__retired_' || pg_current_xact_id()::text);
-                    end loop;
-                end;
+                -- Its indexes give their names free.
+                for index_name in
+                    select n.nspname, c.relname, c.oid from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+                    where i.indrelid = old_relation
+                loop
+                    execute format('alter index %I.%I rename to %I', index_name.nspname, index_name.relname,
+                        left(index_name.relname, 40) || '__retired_' || index_name.oid);
+                end loop;
             end if;
             execute format('alter %s {{ candidate }} rename to %I', new_kind, '{{ target.identifier }}');
             for index_name in
@@ -70,12 +67,17 @@ end $swap$
     {%- endset -%}
     {%- do adapter.commit() -%}
     {#- By name: after a commit that it didn't see as such, the driver begins no transaction by itself. -#}
-    {%- set result = run_batch(['begin'] + before + [
+    {%- set result = run_batch(['begin', 'set local synchronous_commit = off'] + before + [
         swap,
         "select current_setting('candidate.swapped', true) = 'true' as is_swapped,
-            exists (select from pg_class where relname ~ '__retired_[0-9]+$' and relkind in ('r', 'v', 'm')) as has_retired",
+            exists (
+                select from pg_class c
+                join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.classid = 'pg_rewrite'::regclass
+                join pg_rewrite r on r.oid = d.objid and r.ev_class <> c.oid
+                where c.relname ~ '__retired_[0-9]+$' and c.relkind in ('r', 'v', 'm')) as is_retired_read",
     ], 'swap').rows[0] -%}
-    {%- if result['has_retired'] -%} {%- do run_memory().update({'has_retired': true}) -%} {%- endif -%}
+    {%- do run_memory().update({'has_retired': true}) -%}
+    {%- if result['is_retired_read'] -%} {%- do run_memory().update({'is_retired_read': true}) -%} {%- endif -%}
     {{ return(result['is_swapped']) }}
 {% endmacro %}
 
@@ -113,9 +115,15 @@ end $analyze$
 {% endmacro %}
 
 
-{#- Until the end of the transaction: a rebuild may take as many processes as the server allows, one more than a reader's query. -#}
-{% macro all_cores_sql() %}
-    {{ return("select set_config('max_parallel_workers_per_gather', current_setting('max_parallel_workers'), true)") }}
+{#-
+  Settings of a rebuild, until the end of its transaction. Processes beside its own: by default as many as the server allows, one more
+  than a reader's query; none where rows are mostly copied, because handing a row from one process to another costs more than the row.
+  What is written goes to the disk as it is written, or the commit waits for all of it at once, and so does everybody who commits then.
+-#}
+{% macro rebuild_settings_sql() %}
+    {%- set workers = config.get('parallel_workers') -%}
+    {{ return("select set_config('max_parallel_workers_per_gather', "
+        ~ ("current_setting('max_parallel_workers')" if workers is none else "'" ~ workers ~ "'") ~ ", true), set_config('backend_flush_after', '256kB', true)") }}
 {% endmacro %}
 
 
@@ -189,7 +197,7 @@ end $drop$
 {% endmacro %}
 
 
-{#- Drops the retired relations that nothing reads any more; the others stay for a later build. Commits. -#}
+{#- After a swap's commit: drops the retired relations that nothing reads any more; the others stay for a later build. Commits. -#}
 {% macro drop_retired_relations() %}
     {%- if not run_memory().get('has_retired') -%} {{ return('') }} {%- endif -%}
     {%- call statement('drop_retired') -%}
