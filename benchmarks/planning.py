@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.harness import Figures, ThrowawayPostgres, figure, main, throwaway_postgres
 from database import plans
 from database.connection import Role
-from database.planning_inputs import POSTGRES_EPOCH_DAYS, STATE_SESSION, STATE_SET, bulk_reader
+from database.planning_inputs import POSTGRES_EPOCH_DAYS, STATE_SESSION, STATE_SET, bulk_reader, pack_sets
 from domain.exercises.catalogue import load_catalogue
 from domain.planning import History, KeyLists, PlanningInputs, plan_batch
 from domain.planning.engine import kinds_known
@@ -146,7 +146,7 @@ def engine_figures(quick: bool) -> Figures:
 
 STATE_TABLES = """
 create schema if not exists intermediate;
-create table intermediate.training_state (user_key bigint, exercise_key integer, sessions bytea, sets bytea, primary key (user_key, exercise_key));
+create table intermediate.training_state (user_key bigint, exercise_key integer, sessions bytea, packed_sets bytea, primary key (user_key, exercise_key));
 create table staging.change_cursor (batch bigint, snapshot pg_snapshot);
 create table staging.model_state (model text, consumed_batch bigint);
 create table staging.changes (batch bigint, kind text, user_key bigint);
@@ -202,7 +202,7 @@ def _fill_part(owner: psycopg.Connection, inputs: PlanningInputs, shift: int) ->
             for row in range(len(owner_key)):
                 until, until_set = session_ends[row], set_ends[row]
                 copy.write(
-                    f"{owner_key[row]}\t{exercise_key[row]}\t\\\\x{sessions[28 * session : 28 * until]}\t\\\\x{sets[20 * at_set : 20 * until_set]}\n"
+                    f"{owner_key[row]}\t{exercise_key[row]}\t\\\\x{sessions[28 * session : 28 * until]}\t\\\\x{sets[16 * at_set : 16 * until_set]}\n"
                 )
                 session, at_set = until, until_set
 
@@ -217,10 +217,8 @@ def packed(history: History) -> tuple[str, list[int], str, list[int]]:
     sessions["session_on"], sessions["sets"] = session_on, count
     of_set = np.repeat(np.arange(len(row)), count)
     is_first = np.concatenate([[True], of_set[1:] != of_set[:-1]])
-    sets = np.zeros(len(of_set), dtype=STATE_SET)
-    sets["load_kg"] = history.top_load_kg[row, place][of_set]
-    sets["reps"] = np.where(is_first, history.top_reps[row, place][of_set], history.fewest_reps[row, place][of_set])
-    sets["rpe"] = history.rpe[row, place][of_set]
+    reps = np.where(is_first, history.top_reps[row, place][of_set], history.fewest_reps[row, place][of_set])
+    sets = pack_sets(history.top_load_kg[row, place][of_set], reps, history.rpe[row, place][of_set]).astype(STATE_SET)
     rows = np.bincount(row, minlength=len(history))
     sets_of_row = np.bincount(row, weights=count, minlength=len(history)).astype(np.int64)
     return sessions.tobytes().hex(), np.cumsum(rows).tolist(), sets.tobytes().hex(), np.cumsum(sets_of_row).tolist()

@@ -36,6 +36,7 @@ CHAIN = (
     "training_state",
     "user_range_exercises",
     "planned_session_completions",
+    "user_range_totals",
     "user_summary_rows",
     "user_summary",
     "personal_records",

@@ -101,8 +101,8 @@ RAW_SETS_SQL: Final = """
 select
   string_agg(
     int8send(w.user_key) || int4send(sets.exercise_key) || int8send(w.workout_key) || timestamptz_send(w.started_at)
-    || date_send((w.started_at at time zone u.time_zone)::date) || float4send(coalesce(sets.weight_kg, 0)::real)
-    || int2send(coalesce(sets.reps, 0)::smallint) || float4send(coalesce(sets.rpe, 'NaN')::real),
+    || date_send((w.started_at at time zone u.time_zone)::date) || float4send((round(coalesce(sets.weight_kg, 0) * 1e8) / 1e8)::real)
+    || int2send(coalesce(sets.reps, 0)::smallint) || float4send((round(coalesce(sets.rpe, 'NaN')::float8 * 100) / 100)::real),
     ''::bytea
   ) as records
 from app.workouts w
@@ -113,7 +113,7 @@ where {users} and w.deleted_at is null and w.started_at <= %(as_of)s
 group by w.user_key
 """
 """Working sets up to an instant; each user's as one string of records of one length, since a row per set costs more on its way to
-Python than all else."""
+Python than all else. Rounded as `pack_sets` rounds, so that both ways of reading give the same plan."""
 
 _RAW_SET: Final = np.dtype(
     [
@@ -129,11 +129,11 @@ _RAW_SET: Final = np.dtype(
 )
 
 STATE_SQL: Final = (
-    "select user_key, exercise_key, sessions, sets from intermediate.training_state where {users} order by user_key, exercise_key"
+    "select user_key, exercise_key, sessions, packed_sets from intermediate.training_state where {users} order by user_key, exercise_key"
 )
 STATE_SESSION: Final = np.dtype([("started_at", ">i8"), ("session_on", ">i4"), ("sets", ">i2")])
-STATE_SET: Final = np.dtype([("load_kg", ">f4"), ("reps", ">i2"), ("rpe", ">f4")])
-"""The records of `sessions` and `sets` in `intermediate.training_state`, newest session first."""
+STATE_SET: Final = np.dtype(">i8")
+"""The records of `sessions` and `packed_sets` in `intermediate.training_state`, newest session first; `pack_sets` says what a set's number is."""
 
 BEHIND_STATE_SQL: Final = """
 with clock as (
@@ -162,7 +162,7 @@ where queue.batch > clock.consumed_batch and queue.kind in ('workout', 'user') a
 STATE_IS_THERE_SQL: Final = """
 select count(*) = 4 and to_regclass('staging.change_cursor') is not null and to_regclass('staging.model_state') is not null
 from information_schema.columns
-where table_schema = 'intermediate' and table_name = 'training_state' and column_name in ('user_key', 'exercise_key', 'sessions', 'sets')
+where table_schema = 'intermediate' and table_name = 'training_state' and column_name in ('user_key', 'exercise_key', 'sessions', 'packed_sets')
 """
 STATE_IS_USABLE_SQL: Final = """
 select count(*) > 0
@@ -317,6 +317,26 @@ def read_raw_sets(connection: psycopg.Connection, users: NDArray[np.int64], as_o
     return Sets(**columns)
 
 
+def pack_sets(load_kg: NDArray, reps: NDArray, rpe: NDArray) -> NDArray[np.int64]:
+    """Sets as one number each, as `intermediate.exercise_sessions` packs them.
+
+    From the upper end: load in units of 1e-8 kg (0 where none), 15 bits of repetitions, 10 bits of RPE in hundredths (0 where it's NaN).
+    """
+    load = np.rint(np.asarray(load_kg, dtype=np.float64) * 1e8).astype(np.int64)
+    hundredths = np.rint(np.nan_to_num(np.asarray(rpe, dtype=np.float64)) * 100).astype(np.int64)
+    packed: NDArray[np.int64] = load << 25 | np.asarray(reps).astype(np.int64) << 10 | hundredths
+    return packed
+
+
+def unpack_sets(packed: NDArray) -> tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.float32]]:
+    """(load in kg, repetitions, RPE or NaN) of sets that `pack_sets` packed."""
+    packed = packed.astype(np.int64)
+    load_kg = ((packed >> 25) / 1e8).astype(np.float32)
+    rpe = ((packed & 1023) / 100).astype(np.float32)
+    rpe[rpe == 0] = np.nan
+    return load_kg, (packed >> 10 & 32767).astype(np.int16), rpe
+
+
 def _state_sets(state: Columns, deloads: "Deloads", as_of: datetime) -> tuple[Sets, NDArray[np.int64]]:
     """Sets of the sessions that count, and the users of whom the state holds too few of them to say which are the last ones."""
     user_key = state.plain["user_key"].astype(np.int64)
@@ -336,16 +356,16 @@ def _state_sets(state: Columns, deloads: "Deloads", as_of: datetime) -> tuple[Se
     of_set = np.repeat(np.arange(len(sessions)), counts)
     chosen = kept[of_set]
     of_set = of_set[chosen]
-    records = np.frombuffer(state.lists["sets"][1].tobytes(), dtype=STATE_SET)[chosen]
+    load_kg, reps, rpe = unpack_sets(np.frombuffer(state.lists["packed_sets"][1].tobytes(), dtype=STATE_SET)[chosen])
     sets = Sets(
         user_key=user_key[row][of_set],
         exercise_key=state.plain["exercise_key"].astype(np.int32)[row][of_set],
         workout_key=len(sessions) - of_set,
         started_at=started_at[of_set],
         session_on=session_on[of_set],
-        load_kg=records["load_kg"].astype(np.float32),
-        reps=records["reps"].astype(np.int16),
-        rpe=records["rpe"].astype(np.float32),
+        load_kg=load_kg,
+        reps=reps,
+        rpe=rpe,
         is_sorted=True,
     )
     return sets, short

@@ -1,6 +1,7 @@
 """training_state holds what raw rows say, and planning from it gives the plans that planning from raw rows gives."""
 
 import datetime
+import math
 import random
 import struct
 
@@ -72,12 +73,13 @@ def from_the_table(connection):
     """The same, unpacked byte by byte as the columns' descriptions say."""
     found = {}
     for user, exercise, sessions, sets in connection.execute(
-        "select user_key, exercise_key, sessions, sets from intermediate.training_state"
+        "select user_key, exercise_key, sessions, packed_sets from intermediate.training_state"
     ):
         at_set, listed = 0, []
         for at in range(0, len(sessions), 14):
             micros, day, count = struct.unpack(">qih", sessions[at : at + 14])
-            records = [struct.unpack(">fhf", sets[10 * n : 10 * n + 10]) for n in range(at_set, at_set + count)]
+            numbers = [struct.unpack(">q", sets[8 * n : 8 * n + 8])[0] for n in range(at_set, at_set + count)]
+            records = [(n // 2**25 / 10**8, n // 2**10 % 2**15, n % 2**10 / 100 or math.nan) for n in numbers]
             at_set += count
             start = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(microseconds=micros)
             listed.append(
@@ -87,7 +89,7 @@ def from_the_table(connection):
                     [(np.float32(kg), reps, np.float32(rpe)) for kg, reps, rpe in records],
                 )
             )
-        assert len(sets) == 10 * at_set
+        assert len(sets) == 8 * at_set
         found[user, exercise] = listed
     return found
 

@@ -21,25 +21,22 @@ with
                 exercise_key,
                 count(reps)::int as sets,
                 coalesce(sum(reps), 0)::int as reps,
-                coalesce(sum(volume_e8), 0) as volume_e8,
+                coalesce(sum(weight_e8 * reps), 0) as volume_e8,
+                max(weight_e8 * 32768 + reps)::bigint as top_weight_pack,
                 max(
-                    case when weight_kg > 0 then round(weight_kg * 100000000)::bigint * 32768 + reps end
-                ) as top_weight_pack,
-                max(case when e1rm_e8 > 0 then e1rm_e8::bigint * 32768 + reps end) as e1rm_pack,
-                max(nullif(volume_e8, 0)) as set_volume_e8,
-                max(case when volume_e8 > 0 then (volume_e8 / 100)::bigint * 32768 + reps end) as set_volume_pack,
-                max(
-                    case when reps > 0 then reps * 274877906944 + coalesce(round(weight_kg * 100000000)::bigint, 0) end
-                ) as reps_pack,
-                sum(round(rpe * 100)) as rpe_hundredths,
-                count(rpe)::int as rpe_sets,
-                string_agg(
-                    float4send(coalesce(weight_kg, 0)::real)
-                    || int2send(reps::smallint)
-                    || float4send(coalesce(rpe, 'NaN')::real),
-                    ''::bytea
-                    order by position
-                ) as packed_sets
+                    case
+                        when reps = 1
+                        then weight_e8 * 16 + 1
+                        when reps between 2 and 12
+                        then round(weight_e8 * (30 + reps) / 30) * 16 + reps
+                    end
+                )::bigint as e1rm_pack,
+                nullif(max(weight_e8 * reps), 0) as set_volume_e8,
+                max((weight_e8 * reps / 100)::bigint * 32768 + reps::bigint) as set_volume_pack,
+                max(case when reps > 0 then reps * 274877906944 + coalesce(weight_e8, 0) end)::bigint as reps_pack,
+                coalesce(sum(rpe_hundredths), 0)::int as rpe_hundredths,
+                count(rpe_hundredths)::int as rpe_sets,
+                string_agg(int8send(packed), ''::bytea order by position) as packed_sets
             from
                 (
                     -- In order, so that Postgres computes each of these once per set, not once per aggregate.
@@ -48,10 +45,15 @@ with
                         exercise_key,
                         position,
                         case when is_working then reps end as reps,
-                        case when is_working then weight_kg end as weight_kg,
-                        case when is_working then volume_e8 end as volume_e8,
-                        case when is_working then e1rm_e8 end as e1rm_e8,
-                        case when is_working then rpe end as rpe
+                        case when is_working then nullif(weight_e8, 0) end as weight_e8,
+                        case when is_working then rpe_hundredths end as rpe_hundredths,
+                        case
+                            when is_working
+                            then
+                                coalesce(weight_e8, 0)::bigint * 33554432
+                                + reps::int * 1024
+                                + coalesce(rpe_hundredths, 0)
+                        end as packed
                     from {{ ref("stg_workout_sets") }}
                     where
                         {{ slice }}
@@ -60,6 +62,14 @@ with
                 ) as sets
             group by workout_key, exercise_key
         {%- endfor %}
+    ),
+
+    -- Local dates once per workout, not once per exercise of it.
+    workouts as (
+        select workout_key, user_key, started_at, local_date, duration_seconds
+        from {{ ref("stg_workouts") }}
+        {%- if is_partial() %} where workout_key in {{ changed_keys(["workout_key"]) }} {%- endif %}
+        offset 0
     )
 
 select
@@ -68,7 +78,7 @@ select
     workouts.started_at,
     sessions.volume_e8,
     (sessions.top_weight_pack / 32768)::double precision / 100000000 as top_weight_kg,
-    (sessions.e1rm_pack / 32768)::double precision / 100000000 as e1rm_kg,
+    (sessions.e1rm_pack / 16)::double precision / 100000000 as e1rm_kg,
     sessions.set_volume_e8 / 100000000 as set_volume_kg,
     mod(sessions.reps_pack, 274877906944)::double precision / 100000000 as most_reps_weight_kg,
     sessions.exercise_key,
@@ -77,11 +87,11 @@ select
     sessions.sets,
     sessions.reps,
     mod(sessions.top_weight_pack, 32768)::int as top_weight_reps,
-    mod(sessions.e1rm_pack, 32768)::int as e1rm_reps,
-    mod(sessions.set_volume_pack, 32768)::int as set_volume_reps,
+    mod(sessions.e1rm_pack, 16)::int as e1rm_reps,
+    nullif(mod(sessions.set_volume_pack, 32768), 0)::int as set_volume_reps,
     (sessions.reps_pack / 274877906944)::int as most_reps,
-    coalesce(sessions.rpe_hundredths, 0)::int as rpe_hundredths,
+    sessions.rpe_hundredths,
     sessions.rpe_sets,
     sessions.packed_sets
 from sessions
-join {{ ref("stg_workouts") }} as workouts on workouts.workout_key = sessions.workout_key
+join workouts on workouts.workout_key = sessions.workout_key

@@ -9,74 +9,89 @@
 }}
 -- depends_on: {{ ref("changes") }}
 -- Each session of an exercise against everything before it. Only sessions that improved something are kept: the last
--- one up to today holds the record. Where nothing came before, anything is an improvement.
-{%- set types = ["weight", "e1rm", "reps", "set_volume", "workout_volume"] %}
+-- one up to today holds the record. Where nothing came before, anything is an improvement. What is asked of each row
+-- comes first in it, because Postgres reads a row from its begin.
+{%- set loaded = ["weight", "e1rm", "set_volume", "workout_volume"] %}
+{%- set types = loaded + ["reps"] %}
 select
     user_key,
-    workout_key,
-    started_at,
-    weight as weight_kg,
-    e1rm as e1rm_kg,
-    set_volume as set_volume_kg,
-    workout_volume / 100000000 as workout_volume_kg,
-    most_reps_weight_kg,
     exercise_key,
     session_number::int as session_number,
-    local_date,
-    weight_reps,
-    e1rm_reps,
-    set_volume_reps,
-    reps as most_reps
-    {%- for type in types %}, improves_{{ type }}{% endfor %},
-    session_number > 1 and (improves_weight or improves_e1rm) as is_record_event
+    local_date
     {%- for type in types %}
         ,
         improves_{{ type }}
         and session_number
         = max(session_number) filter (where improves_{{ type }} and is_past) over whole as holds_{{ type }}
-    {%- endfor %}
+    {%- endfor %},
+    session_number > 1 and (improves_weight or improves_e1rm) as is_record_event
+    {%- for type in types %}, improves_{{ type }}{% endfor %},
+    workout_key,
+    started_at,
+    weight_kg,
+    weight_reps,
+    e1rm_reps,
+    e1rm_kg,
+    most_reps,
+    set_volume_reps,
+    most_reps_weight_kg,
+    set_volume_kg,
+    workout_volume_kg
 from
     (
-        select compared.*, compared.local_date <= people.today_on as is_past
+        -- Of an assisted exercise, where less load is more, only repetitions count.
+        select
+            compared.user_key,
+            compared.exercise_key,
+            compared.session_number,
+            compared.local_date,
+            compared.local_date <= people.today_on as is_past,
+            compared.improves_reps
+            {%- for type in loaded %}
+                , compared.improves_{{ type }} and not exercises.is_assisted as improves_{{ type }}
+            {%- endfor %},
+            compared.workout_key,
+            compared.started_at,
+            case when not exercises.is_assisted then compared.weight end as weight_kg,
+            compared.weight_reps,
+            compared.e1rm_reps,
+            case when not exercises.is_assisted then compared.e1rm end as e1rm_kg,
+            compared.reps as most_reps,
+            compared.set_volume_reps,
+            compared.most_reps_weight_kg,
+            case when not exercises.is_assisted then compared.set_volume end as set_volume_kg,
+            case
+                when not exercises.is_assisted and compared.workout_volume > 0 then compared.workout_volume / 100000000
+            end as workout_volume_kg
         from
             (
                 select
                     *,
-                    count(*) over before + 1 as session_number
+                    row_number() over before as session_number
                     {%- for type in types %}
                         , coalesce({{ type }} > coalesce(max({{ type }}) over before, 0), false) as improves_{{ type }}
                     {%- endfor %}
                 from
                     (
                         select
-                            sessions.user_key,
-                            sessions.workout_key,
-                            sessions.started_at,
-                            case when not exercises.is_assisted then sessions.top_weight_kg end as weight,
-                            case when not exercises.is_assisted then sessions.e1rm_kg end as e1rm,
-                            case when not exercises.is_assisted then sessions.set_volume_kg end as set_volume,
-                            case
-                                when not exercises.is_assisted and sessions.volume_e8 > 0 then sessions.volume_e8
-                            end as workout_volume,
-                            sessions.most_reps_weight_kg,
-                            sessions.exercise_key,
-                            sessions.local_date,
-                            sessions.top_weight_reps as weight_reps,
-                            sessions.e1rm_reps,
-                            sessions.set_volume_reps,
-                            sessions.most_reps as reps
-                        from {{ ref("exercise_sessions") }} as sessions
-                        join
-                            (
-                                select exercise_key, load_type = 'assisted' as is_assisted
-                                from {{ ref("stg_exercises") }}
-                            ) as exercises
-                            on exercises.exercise_key = sessions.exercise_key
+                            user_key,
+                            workout_key,
+                            started_at,
+                            top_weight_kg as weight,
+                            e1rm_kg as e1rm,
+                            set_volume_kg as set_volume,
+                            volume_e8 as workout_volume,
+                            most_reps_weight_kg,
+                            exercise_key,
+                            local_date,
+                            top_weight_reps as weight_reps,
+                            e1rm_reps,
+                            set_volume_reps,
+                            most_reps as reps
+                        from {{ ref("exercise_sessions") }}
                         where
-                            sessions.sets > 0
-                            {%- if is_partial() %}
-                                and sessions.user_key in {{ changed_keys(["user_key"]) }}
-                            {%- endif %}
+                            sets > 0
+                            {%- if is_partial() %} and user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
                     ) as sessions
                 window
                     before as (
@@ -90,7 +105,19 @@ from
                 select user_key, ({{ as_of() }} at time zone time_zone)::date as today_on from {{ ref("user_zones") }}
             ) as people
             on people.user_key = compared.user_key
-        where {% for type in types %} improves_{{ type }} {%- if not loop.last %} or {% endif %} {% endfor %}
+        join
+            (select exercise_key, load_type = 'assisted' as is_assisted from {{ ref("stg_exercises") }}) as exercises
+            on exercises.exercise_key = compared.exercise_key
+        where
+            compared.improves_reps
+            or (
+                not exercises.is_assisted
+                and (
+                    {%- for type in loaded %}
+                        compared.improves_{{ type }} {%- if not loop.last %} or {% endif %}
+                    {%- endfor %}
+                )
+            )
         -- Nothing is left to sort; it makes Postgres compute is_past once per row, not once per record type.
         order by user_key, exercise_key
     ) as improved

@@ -4,7 +4,9 @@
     (
         "e1rm",
         "e1rm_kg",
-        exact_weight("e1rm_kg * case when e1rm_reps = 1 then 1 else 30.0 / (30 + e1rm_reps) end"),
+        exact_weight(
+            "e1rm_kg * case when e1rm_reps = 1 then 1 else 30 / (30::double precision + e1rm_reps) end"
+        ),
         "e1rm_reps",
     ),
     ("reps", "most_reps", "nullif(" ~ exact_weight("most_reps_weight_kg") ~ ", 0)", "most_reps"),

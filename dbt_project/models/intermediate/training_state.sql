@@ -29,7 +29,7 @@ select
         ''::bytea
         order by started_at desc, workout_key desc
     ) as sessions,
-    string_agg(packed_sets, ''::bytea order by started_at desc, workout_key desc) as sets
+    string_agg(packed_sets, ''::bytea order by started_at desc, workout_key desc) as packed_sets
 from numbered
 where recency <= 8
 group by user_key, exercise_key

@@ -12,22 +12,22 @@ with
     workouts as (
         select
             workout_key,
-            min(user_key) as user_key,
-            min(local_date) as local_date,
-            min(started_at) as started_at,
-            min(duration_seconds) as duration_seconds,
-            sum(sets) as sets,
-            sum(reps) as reps,
+            user_key,
+            local_date,
+            started_at,
+            duration_seconds,
+            sum(sets)::int as sets,
+            sum(reps)::int as reps,
             sum(volume_e8) as volume_e8,
-            sum(rpe_hundredths) as rpe_hundredths,
-            sum(rpe_sets) as rpe_sets
+            sum(rpe_hundredths)::int as rpe_hundredths,
+            sum(rpe_sets)::int as rpe_sets
         from {{ ref("exercise_sessions") }}
         {%- if is_partial() %}
             where
                 user_key in (select user_key from changed)
                 and (user_key, local_date) in (select user_key, local_date from changed)
         {%- endif %}
-        group by workout_key
+        group by workout_key, user_key, local_date, started_at, duration_seconds
     ),
     days as (
         select

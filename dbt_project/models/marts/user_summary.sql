@@ -1,8 +1,9 @@
 {{
     config(
         materialized="materialized_view",
+        parallel_workers=0,
         indexes=[{"columns": ["user_key", "range"], "unique": true}],
-        source_version=version_of(["user_summary_rows"]),
+        source_version=version_of(["user_range_totals", "user_range_exercises"]),
         audits=[
             {
                 "name": "every user has one row per range",
