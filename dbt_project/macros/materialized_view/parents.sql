@@ -4,9 +4,14 @@
     {%- set candidate = target.incorporate(path={'identifier': target.identifier ~ '__candidate'}) -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {%- call statement('main') -%} {{ drop_candidate_sql(candidate) }}; {{ get_create_table_as_sql(False, candidate, sql) }} {%- endcall -%}
+    {%- call statement('main') -%}
+{{ drop_candidate_sql(candidate) }};
+{{ rebuild_settings_sql() }};
+{{ get_create_table_as_sql(False, candidate, sql) }}
+    {%- endcall -%}
     {%- do run_batch([
         indexes_sql(candidate, config.get('indexes', default=[])),
+        analyze_sql(candidate),
         copy_grants_sql(target, candidate),
         comments_sql(candidate, 'table'),
         'select 1',

@@ -119,11 +119,12 @@ end $analyze$
   Settings of a rebuild, until the end of its transaction. Processes beside its own: by default as many as the server allows, one more
   than a reader's query; none where rows are mostly copied, because handing a row from one process to another costs more than the row.
   What is written goes to the disk as it is written, or the commit waits for all of it at once, and so does everybody who commits then.
+  The log needn't be there with the commit: a crash takes back what came last, which is the swap.
 -#}
 {% macro rebuild_settings_sql() %}
     {%- set workers = config.get('parallel_workers') -%}
     {{ return("select set_config('max_parallel_workers_per_gather', "
-        ~ ("current_setting('max_parallel_workers')" if workers is none else "'" ~ workers ~ "'") ~ ", true), set_config('backend_flush_after', '256kB', true)") }}
+        ~ ("current_setting('max_parallel_workers')" if workers is none else "'" ~ workers ~ "'") ~ ", true), set_config('backend_flush_after', '256kB', true), set_config('synchronous_commit', 'off', true)") }}
 {% endmacro %}
 
 

@@ -4,7 +4,7 @@
         unlogged=true,
         indexes=[{"columns": ["person_key", "flow_key", "position"]}],
         pre_hook="{{ onboarding_plan_for_all(onboarding_trace_is_all()) }}",
-        post_hook=["analyze {{ this }}", "{{ remember_onboarding_trace() }}"],
+        post_hook="{{ remember_onboarding_trace() }}",
     )
 }}
 -- depends_on: {{ ref("changes") }}

@@ -2,7 +2,7 @@
     config(
         materialized="maintained_table",
         primary_key=["person_key", "flow", "flow_version"],
-        indexes=[{"columns": ["cohort_week_on"]}],
+        indexes=[{"columns": ["cohort_week_on"]}, {"columns": ["matured_at"]}],
         replaces=["person_key"],
         change_kinds=["person"],
         emits=["cohort_on", "cohort_week_on"],

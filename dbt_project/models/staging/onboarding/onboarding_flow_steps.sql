@@ -1,4 +1,4 @@
-{{ config(materialized="table", post_hook="analyze {{ this }}") }}
+{{ config(materialized="table") }}
 -- A table, because the planner has to know that it is small.
 select
     dense_rank() over (order by flow, flow_version)::int as flow_key,
