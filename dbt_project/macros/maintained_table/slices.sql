@@ -3,7 +3,7 @@
   several cores, and so whole aggregates over ordered rows, which it can't split by itself without doing half of the work again in one
   process (window functions it never runs in a worker). A partial build has one slice: everything that it asks for.
 -#}
-{% macro slices(relation, column, count=4) %}
+{% macro slices(relation, column, count=8) %}
     {%- if not execute or flags.WHICH not in ("run", "build", "compile") or maintenance_plan().mode != "full" -%}
         {{ return(["true"]) }}
     {%- endif -%}
