@@ -264,9 +264,8 @@ def build(postgres: ThrowawayPostgres, *arguments: str) -> dict[str, float]:
     wall = time.perf_counter() - start
     if not result.success:
         raise RuntimeError(f"dbt failed: {result.exception or [r.message for r in result.result.results if r.status == 'error']}")
-    finished = [step.completed_at for each in result.result.results for step in each.timing if step.completed_at]
-    begun = [step.started_at for each in result.result.results for step in each.timing if step.started_at]
-    models = (max(finished) - min(begun)).total_seconds()
+    steps = [step for each in result.result.results if each.node.resource_type == "model" for step in each.timing if step.completed_at]
+    models = (max(step.completed_at for step in steps) - min(step.started_at for step in steps)).total_seconds()
     return {"wall": wall, "models": models, "start_up": wall - models}
 
 
