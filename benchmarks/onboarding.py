@@ -50,6 +50,7 @@ insert into app.users (user_id, time_zone) select 'user-' || n, 'UTC' from gener
 
 # A person goes from step to step with the same chance; each step is started, mostly once, and completed after seconds or days.
 # 4 % of steps fail once, 2 % of journeys hold an event out of order, 3 % come back after the window, 10 % begin without an account.
+# Rows lie in the order of time, as they do where they arrive one after the other.
 EVENTS = """
 insert into app.onboarding_events (
   event_id, user_key, anonymous_id, session_id, step, event_type, occurred_at, received_at, error_code, platform, app_version,
@@ -87,6 +88,7 @@ from (
     else true end
 ) as trace
 where occurred_at < %(until)s::timestamptz
+order by occurred_at
 """
 
 LINKS = """

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from database.connection import Role
+from database.connection import Role, connect
 from orchestration.dbt import DBT_PROJECT
 from tests.dbt_project.reader import Reader
 from tests.dbt_project.support import DbtFailed, run_dbt
@@ -98,6 +98,27 @@ def test_readers_notice_neither_refresh_nor_new_definition_nor_full_rebuild_of_p
         assert len(reader.waits) > 100 and max(reader.waits) < LONGEST_WAIT_SECONDS
         assert reader.answers == [50]
     assert one(project.database, "select amount from marts.child where id = 1") == (10 + 3 + 2,)
+
+
+def test_the_swap_drops_no_file_and_its_commit_waits_for_no_disk(project):
+    with connect(project.database.admin_url, autocommit=True) as admin:
+        admin.execute(
+            """
+            create table public.seen (tag text, xid xid8, synchronous_commit text);
+            grant insert on public.seen to public;
+            create function public.see() returns event_trigger language plpgsql as $$ begin
+                insert into public.seen values (tg_tag, pg_current_xact_id(), current_setting('synchronous_commit'));
+            end $$;
+            create event trigger drops on sql_drop execute function public.see();
+            create event trigger changes on ddl_command_end when tag in ('ALTER MATERIALIZED VIEW', 'ALTER TABLE') execute function public.see();
+            """
+        )
+        project.run("--full-refresh")
+        seen = admin.execute("select tag, xid, synchronous_commit from public.seen").fetchall()
+    renames = {xid: setting for tag, xid, setting in seen if tag.startswith("ALTER")}
+    drops = {xid for tag, xid, _ in seen if tag.startswith("DROP")}
+    assert len(renames) >= 2 and set(renames.values()) == {"off"}
+    assert drops and not drops & renames.keys()
 
 
 def test_changed_sql_takes_effect_although_the_view_exists(project):
