@@ -72,8 +72,8 @@ create table {{ candidate }} as {{ sql }}
 
 
 {#-
-  Computes the rows of the changed keys, compares them with those that stand, removes what no longer holds and inserts what is new: rows
-  that came out the same are not written. Where the model `emits` columns, the keys of the rows that differ go into the queue (same batch), for the
+  Computes the rows of the changed keys, removes those that no longer hold and inserts those that are new: rows that came out the
+  same are not written. Where the model `emits` columns, the keys of the rows that differ go into the queue (same batch), for the
   models below. One round trip.
 
   The insertion reads the count of what was removed, so that Postgres removes first and no key is there twice. The commit needn't wait
@@ -85,38 +85,30 @@ create table {{ candidate }} as {{ sql }}
     {%- set fresh = target.identifier ~ '__fresh' -%}
     {%- set key = config.require('primary_key') -%}
     {%- set same_key = [] -%}
-    {%- for column in key -%} {%- do same_key.append('f.' ~ column ~ ' = (s.entry).' ~ column) -%} {%- endfor -%}
+    {%- for column in key -%} {%- do same_key.append('f.' ~ column ~ ' = t.' ~ column) -%} {%- endfor -%}
     {%- set same_key = same_key | join(' and ') -%}
     {%- call statement('main', fetch_result=true) -%}
 set local synchronous_commit = off;
 create temporary table {{ fresh }} on commit drop as {{ sql }};
 analyze {{ fresh }} ({{ key | join(', ') }});
-with standing as (
-    select t.ctid as place, t as entry from {{ target }} t where ({{ replaces | join(', ') }}) in {{ changed_keys(replaces) }}
+with removed as (
+    delete from {{ target }} t
+    where ({{ replaces | join(', ') }}) in {{ changed_keys(replaces) }}
+      and not exists (select from {{ fresh }} f where {{ same_key }} and f.* is not distinct from t.*)
+    returning {{ emits | join(', ') if emits else '1' }}
 ),
-differing as materialized (
-    select s.place, f.ctid as fresh_place
-        {%- for column in emits %}, (s.entry).{{ column }} as old_{{ column }}, f.{{ column }} as new_{{ column }} {%- endfor %}
-    from standing s full join {{ fresh }} f on {{ same_key }}
-    where s.entry is distinct from f
-),
-removed as (
-    delete from {{ target }} t using differing d where t.ctid = d.place
-    returning 1
+added as {{ 'materialized' if emits }} (
+    select f.* from {{ fresh }} f where not exists (select from {{ target }} t where {{ same_key }} and t.* is not distinct from f.*)
 ),
 {%- if emits %}
 emitted as (
     insert into {{ change_queue() }} (batch, kind, {{ emits | join(', ') }})
     select {{ plan.batch }}, '{{ model.name }}', {{ emits | join(', ') }}
-    from (
-        select old_{{ emits | join(', old_') }} from differing where place is not null
-        union
-        select new_{{ emits | join(', new_') }} from differing where fresh_place is not null
-    ) as keys ({{ emits | join(', ') }})
+    from (select {{ emits | join(', ') }} from removed union select {{ emits | join(', ') }} from added) differing
 ),
 {%- endif %}
 inserted as (
-    insert into {{ target }} select f.* from differing d join {{ fresh }} f on f.ctid = d.fresh_place where (select count(*) from removed) >= 0
+    insert into {{ target }} select * from added where (select count(*) from removed) >= 0
     returning 1
 )
 {{ remember_model_sql(plan.batch, "(select count(*) from removed) + (select count(*) from inserted)", is_rebuilt=false) }}
