@@ -70,13 +70,14 @@ end $swap$
     {%- set result = run_batch(['begin', 'set local synchronous_commit = off'] + before + [
         swap,
         "select current_setting('candidate.swapped', true) = 'true' as is_swapped,
+            exists (select from pg_class where relname ~ '__retired_[0-9]+$' and relkind in ('r', 'v', 'm')) as has_retired,
             exists (
                 select from pg_class c
                 join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = c.oid and d.classid = 'pg_rewrite'::regclass
                 join pg_rewrite r on r.oid = d.objid and r.ev_class <> c.oid
                 where c.relname ~ '__retired_[0-9]+$' and c.relkind in ('r', 'v', 'm')) as is_retired_read",
     ], 'swap').rows[0] -%}
-    {%- do run_memory().update({'has_retired': true}) -%}
+    {%- if result['has_retired'] -%} {%- do run_memory().update({'has_retired': true}) -%} {%- endif -%}
     {%- if result['is_retired_read'] -%} {%- do run_memory().update({'is_retired_read': true}) -%} {%- endif -%}
     {{ return(result['is_swapped']) }}
 {% endmacro %}
