@@ -26,8 +26,10 @@
   Seconds run from the event of the required step before (unordered: from the event before) to the step's event.
   Equal timestamps count as in order.
 
-  How: one row per user and instant, then backwards from the last step a running minimum per step gives each instant the chain that
-  starts there. One sort, one pass per step, no self-join: repeated events cost nothing extra.
+  How: nearly everybody takes the steps in order, and who does has each step's first event as its time: one pass, no sort. For the others
+  (all users of a strict or unordered funnel, or one that repeats a step), one row per user and instant, then backwards from the last step
+  a running minimum per step gives each instant the chain that starts there: one sort, one pass per step. No self-join in either: repeated
+  events cost nothing extra.
 -#}
 {% macro funnel(
     events,
@@ -46,8 +48,9 @@
     {%- set required = settings.required -%}
     {%- set names = settings.names -%}
     {%- set stride = 1 + settings.exclusions | length -%}
+    {%- set has_first_touch = order == "ordered" and names | length == required | length -%}
     with
-        funnel_events as (
+        funnel_events as not materialized(
             select
                 user_id,
                 step::text as step,
@@ -62,6 +65,9 @@
                     and step in ({{ funnel__literals(names + settings.optional_names + settings.exclusion_names) }})
                 {%- endif %}
         ),
+        {%- if has_first_touch %}
+            {{ funnel__first_touch(settings, segment is not none, entry) }}
+        {%- endif %}
         funnel_moments as (
             select
                 user_id,
@@ -78,7 +84,7 @@
                     ),
                     '(none)'
                 ) as segment
-            from funnel_events
+            from {{ "funnel_tangled" if has_first_touch else "funnel_events" }}
             {%- if settings.optional_names %}
                 where step is null or step not in ({{ funnel__literals(settings.optional_names) }})
             {%- endif %}
@@ -207,29 +213,28 @@
                 from funnel_cut
             ),
         {%- endif %}
-        funnel_best as (
-            {%- if entry == "first" %}
-                select *
-                from (select distinct on (user_id) * from funnel_timed order by user_id, entered_at) as funnel_first
-                where
-                    not is_excluded
-                    {%- if entered_from is not none %} and entered_at >= {{ entered_from }}{% endif %}
-                    {%- if entered_to is not none %} and entered_at <= {{ entered_to }}{% endif %}
+        funnel_followed as (
+            {#- The best of each user's ways: the first, or the deepest, of those the one that got there first, of those the newest. #}
+            select distinct on (user_id) *
+            from funnel_timed
+            {%- if entry == "first" %} order by user_id, entered_at
             {%- else %}
-                select distinct on (user_id) *
-                from funnel_timed
                 where
-                    not is_excluded
-                    {%- if entered_from is not none %} and entered_at >= {{ entered_from }}
-                    {% endif %}
-                    {%- if entered_to is not none %} and entered_at <= {{ entered_to }}
-                    {% endif %}
+                    not is_excluded and {{ funnel__entered(entered_from, entered_to) }}
                 order by
                     user_id,
                     {%- for step in required %} (t{{ loop.index }} is not null)::int{{ ' + ' if not loop.last }}
                     {% endfor %} desc,
                     greatest({% for step in required %}t{{ loop.index }}{{ ', ' if not loop.last }}{% endfor %}),
                     entered_at desc
+            {%- endif %}
+        ),
+        {%- set columns %}user_id, entered_at, closes_at, segment{% for step in required %}, t{{ loop.index }}{% endfor %}{% endset %}
+        funnel_best as (
+            select {{ columns }} from funnel_followed where not is_excluded and {{ funnel__entered(entered_from, entered_to) }}
+            {%- if has_first_touch %}
+                union all
+                select {{ columns }} from funnel_in_order where {{ funnel__entered(entered_from, entered_to) }}
             {%- endif %}
         ),
         {%- if settings.optional_names %}
@@ -256,45 +261,129 @@
                 group by funnel_best.user_id
             ),
         {%- endif %}
-        funnel_taken as (
-            select funnel_best.segment, taken.position, taken.taken_at, taken.since
+        funnel_measured as (
+            select
+                {% if segment is not none %} funnel_best.segment, {% endif %}
+                {%- for row in settings.rows %}
+                    count({{ row.column }}) as users_{{ loop.index }},
+                    {%- if row.since is none %}
+                        null::double precision as average_{{ loop.index }}, null::double precision as median_{{ loop.index }}
+                    {%- else %}
+                        avg({{ funnel__microseconds(row) }}::bigint) / 1000000 as average_{{ loop.index }},
+                        percentile_cont(0.5) within group (order by {{ funnel__microseconds(row) }}) / 1000000 as median_{{ loop.index }}
+                    {%- endif %}
+                    {{- ',' if not loop.last }}
+                {%- endfor %}
             from funnel_best
             {%- if settings.optional_names %}
                 left join funnel_detours on funnel_detours.user_id = funnel_best.user_id
             {%- endif %}
-            cross join
-                lateral(
-                    values
-                        {%- for row in settings.rows %}
-                            ({{ row.position }}, {{ row.column }}, {{ row.since }}){{ ',' if not loop.last }}
-                        {%- endfor %}
-                ) as taken(position, taken_at, since)
-        ),
-        funnel_steps(position, step) as (
-            values
-                {%- for row in settings.rows %}
-                    ({{ row.position }}, {{ funnel__literal(row.step) }}){{ ',' if not loop.last }}
-                {%- endfor %}
+            {%- if segment is not none %} group by funnel_best.segment {%- endif %}
         )
     select
-        {%- if segment is not none %} funnel_taken.segment, {%- endif %}
-        funnel_steps.position,
-        funnel_steps.step,
-        count(funnel_taken.taken_at) as users,
-        (avg(extract(epoch from funnel_taken.taken_at - funnel_taken.since)))::double precision as average_seconds,
-        percentile_cont(0.5) within group (
-            order by extract(epoch from funnel_taken.taken_at - funnel_taken.since)::double precision
-        ) as median_seconds
-    from funnel_steps
-    {%- if segment is none %}
-        left join funnel_taken on funnel_taken.position = funnel_steps.position
-        group by funnel_steps.position, funnel_steps.step
-        order by funnel_steps.position
-    {%- else %}
-        join funnel_taken on funnel_taken.position = funnel_steps.position
-        group by funnel_taken.segment, funnel_steps.position, funnel_steps.step
-        order by funnel_taken.segment, funnel_steps.position
-    {%- endif %}
+        {%- if segment is not none %} funnel_measured.segment, {%- endif %}
+        measure.position,
+        measure.step,
+        measure.users,
+        measure.average_seconds,
+        measure.median_seconds
+    from funnel_measured
+    cross join
+        lateral(
+            values
+                {%- for row in settings.rows %}
+                    (
+                        {{ row.position }},
+                        {{ funnel__literal(row.step) }},
+                        users_{{ loop.index }},
+                        average_{{ loop.index }}::double precision,
+                        median_{{ loop.index }}
+                    )
+                    {{- ',' if not loop.last }}
+                {%- endfor %}
+        ) as measure(position, step, users, average_seconds, median_seconds)
+    order by {% if segment is not none %} funnel_measured.segment, {% endif %} measure.position
+{%- endmacro %}
+
+
+{#- Of each user the first event of every step. Where no step's lies before that of the step before it, they are the times of the
+steps: `funnel_in_order`. The others are followed event by event: `is_tangled`. So are users of an excluded event, and, where any entry
+may be the best, those who entered twice. -#}
+{% macro funnel__first_touch(settings, has_segment, entry) %}
+    {%- set required = settings.required -%}
+    {%- set first = funnel__literal(required[0]) -%}
+        funnel_firsts as (
+            select
+                user_id
+                {%- for step in required %}, min(occurred_at) filter (where step = {{ funnel__literal(step) }}) as t{{ loop.index }}
+                {%- endfor %}
+                {%- if entry == "any" %}, max(occurred_at) filter (where step = {{ first }}) as last_entered_at{% endif %}
+                {%- if settings.exclusions %},
+                    bool_or(step in ({{ funnel__literals(settings.exclusion_names) }})) as has_excluded
+                {%- endif %}
+            from funnel_events
+            group by user_id
+        ),
+        funnel_touched as materialized(
+            select
+                *,
+                t1 + make_interval(secs => {{ settings.window_seconds }}) as closes_at,
+                coalesce(
+                    {%- for step in required[1:] %} t{{ loop.index + 1 }} < t{{ loop.index }} or {% endfor %}
+                    {%- if entry == "any" %} last_entered_at > t1 or {% endif %}
+                    {%- if settings.exclusions %} has_excluded or {% endif %} false,
+                    false
+                ) as is_tangled
+            from funnel_firsts
+            where t1 is not null
+        ),
+        funnel_in_order as (
+            select
+                user_id,
+                t1 as entered_at,
+                closes_at,
+                {% if has_segment %} entries.segment{% else %} '(none)' as segment{% endif %}
+                {%- for step in required %}
+                    ,
+                    case
+                        when num_nulls({% for before in required[:loop.index] %}t{{ loop.index }}{{ ', ' if not loop.last }}{% endfor %}) = 0
+                            and t{{ loop.index }} <= closes_at
+                        then t{{ loop.index }}
+                    end as t{{ loop.index }}
+                {%- endfor %}
+            from funnel_touched
+            {%- if has_segment %}
+                join
+                    (
+                        select user_id, occurred_at, coalesce(min(segment), '(none)') as segment
+                        from funnel_events
+                        where step = {{ first }}
+                        group by user_id, occurred_at
+                    ) as entries using (user_id)
+            {%- endif %}
+            where not is_tangled {%- if has_segment %} and entries.occurred_at = t1 {%- endif %}
+        ),
+        {#- Materialised, or the planner sorts everybody's events to join the few. #}
+        funnel_tangled as materialized(
+            select * from funnel_events where user_id in (select user_id from funnel_touched where is_tangled)
+        ),
+{% endmacro %}
+
+
+{#- Microseconds from the step before to the step, as a double that holds them exactly; null where it wasn't taken. -#}
+{% macro funnel__microseconds(row) -%}
+    round(date_part('epoch', {{ row.column }} - {{ row.since }}) * 1000000)
+{%- endmacro %}
+
+
+{#- Was the journey entered between the two bounds? -#}
+{% macro funnel__entered(entered_from, entered_to) -%}
+    {%- if entered_from is none and entered_to is none %}true
+    {%- else -%}
+        {%- if entered_from is not none %}entered_at >= {{ entered_from }}{% endif -%}
+        {{- ' and ' if entered_from is not none and entered_to is not none -}}
+        {%- if entered_to is not none %}entered_at <= {{ entered_to }}{% endif -%}
+    {%- endif -%}
 {%- endmacro %}
 
 
@@ -414,11 +503,7 @@ Arrays compare by their first element, and a user has one row per instant, so th
                     "position": loop.index,
                     "step": step if order != "unordered" else loop.index ~ " of " ~ steps | length,
                     "column": "t" ~ (required | length),
-                    "since": (
-                        "t" ~ (required | length - 1)
-                        if required | length > 1
-                        else "case when false then t1 end"
-                    ),
+                    "since": "t" ~ (required | length - 1) if required | length > 1 else none,
                 }
             ) -%}
         {%- endif -%}
@@ -479,6 +564,7 @@ Arrays compare by their first element, and a user has one row per instant, so th
             "optional_names": optional_names,
             "exclusions": checked,
             "exclusion_names": exclusion_names,
+            "window_seconds": window_seconds,
         }
     ) -%}
 {% endmacro %}
