@@ -58,6 +58,9 @@ with
 
     as_of as materialized(select {{ as_of() }} as as_of),
 
+    -- Each has its steps; outer joins, because of the others the planner expects one row, and what joins one row it
+    -- joins
+    -- by nested loops: twenty thousand people who came back took four minutes.
     placed as (
         select
             walked.*,
@@ -68,17 +71,17 @@ with
             walked.steps_completed = total.required_steps as is_completed,
             as_of.as_of > walked.entered_at + make_interval(secs => furthest.window_seconds) as is_mature
         from walked
-        join
+        left join
             flow_steps as furthest
             on furthest.flow = walked.flow
             and furthest.flow_version = walked.flow_version
             and furthest.position = walked.furthest_position
-        join
+        left join
             flow_steps as last_taken
             on last_taken.flow = walked.flow
             and last_taken.flow_version = walked.flow_version
             and last_taken.position = walked.last_position
-        join
+        left join
             (
                 select flow_key, count(*) filter (where is_required) as required_steps from flow_steps group by flow_key
             ) as total
