@@ -1,6 +1,8 @@
 """A user's erasure: everything about a person goes from every schema at once, views included, and it is proved by a search."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -53,26 +55,32 @@ def forget(owner_url: str, user_id: str) -> dict[str, int]:
     raised. Safe to run again; a user who isn't known leaves a proof with no rows.
     """
     with connect(owner_url, application_name="mesocycle erasure") as connection:
-        connection.execute("select pg_advisory_xact_lock(hashtext('mesocycle.build'))")  # a build would write the rows back
-        return _forget(connection, user_id)
+        return _forget(connection, [user_id])[user_id]
 
 
 def forget_requested(owner_url: str) -> int:
-    """Carry out the open requests in `app.erasures`, each in its own transaction; returns how many there were.
+    """Carry out the open requests in `app.erasures`; returns how many people asked.
 
-    One that fails stays open and doesn't hold up the others; its error is raised at the end.
+    All in one transaction, because refreshing the views takes as long for many as for one. Where somebody can't be forgotten, each in
+    their own: who fails stays open and doesn't hold up the others; the errors are raised at the end.
     """
-    with connect(owner_url) as connection:
-        open_requests = connection.execute("select user_id from app.erasures where finished_at is null order by erasure_key").fetchall()
+    with connect(owner_url, application_name="mesocycle erasure") as connection:
+        requests = connection.execute("select user_id from app.erasures where finished_at is null order by erasure_key")
+        people = [user_id for (user_id,) in requests]
+        if not people:
+            return 0
+        with contextlib.suppress(ErasureIncomplete, psycopg.Error), connection.transaction():
+            _forget(connection, people)
+            return len(people)
     failures: list[Exception] = []
-    for (user_id,) in open_requests:
+    for user_id in people:
         try:
             forget(owner_url, user_id)
         except (ErasureIncomplete, psycopg.Error) as error:
             failures.append(error)
     if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(open_requests)} erasures failed; their requests stay open", failures)
-    return len(open_requests)
+        raise ExceptionGroup(f"{len(failures)} of {len(people)} erasures failed; their requests stay open", failures)
+    return len(people)
 
 
 def traces(connection: psycopg.Connection, user_key: int, people: Sequence[int] = ()) -> dict[str, int]:
@@ -89,33 +97,57 @@ def traces(connection: psycopg.Connection, user_key: int, people: Sequence[int] 
     return found
 
 
-def _forget(connection: psycopg.Connection, user_id: str) -> dict[str, int]:
-    row = connection.execute("select user_key from app.users where user_id = %s for update", [user_id]).fetchone()
-    removed: dict[str, int] = {}
-    user_key = None
-    anonymous: list[str] = []
-    if row is not None:
-        user_key = int(row[0])
-        anonymous = [name for (name,) in connection.execute("select anonymous_id from app.identity_links where user_key = %s", [user_key])]
-        people = [int(key) for (key,) in connection.execute("select app.anonymous_key(unnest(%s::text[]))", [anonymous])]
-        removed = traces(connection, user_key, people)
-        views = {*_relations(connection, ("m",)), *_relations(connection, ("m",), column="person_key")} & removed.keys()
-        events = connection.execute("delete from app.onboarding_events where anonymous_id = any(%s)", [anonymous]).rowcount
-        if events > 0:
-            removed["app.onboarding_events"] = max(events, removed.get("app.onboarding_events", 0))
-        connection.execute("delete from app.workouts where user_key = %s", [user_key])  # before the user's own exercises
-        connection.execute("delete from app.users where user_key = %s", [user_key])
-        _remove_derived(connection, user_key, [user_key, *people], removed)
-        for view in sorted(views):
-            connection.execute(_statement("refresh materialized view concurrently {}", view))
-        left = traces(connection, user_key, people)
-        if left:
+@dataclass(frozen=True)
+class _Person:
+    """Under which keys a known user is found."""
+
+    user_key: int
+    anonymous: list[str]
+    people: list[int]
+
+
+def _forget(connection: psycopg.Connection, user_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Rows removed by relation, of each user."""
+    connection.execute("select pg_advisory_xact_lock(hashtext('mesocycle.build'))")  # a build would write the rows back
+    removed: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
+    known = {user_id: person for user_id in user_ids if (person := _person(connection, user_id)) is not None}
+    for user_id, person in known.items():
+        removed[user_id] = _remove(connection, person)
+    found = {relation for rows in removed.values() for relation in rows}
+    views = {*_relations(connection, ("m",)), *_relations(connection, ("m",), column="person_key")} & found
+    for view in sorted(views):
+        connection.execute(_statement("refresh materialized view concurrently {}", view))
+    for person in known.values():
+        if left := traces(connection, person.user_key, person.people):
             raise ErasureIncomplete(f"Nothing was removed, because rows would have stayed in {', '.join(sorted(left))}.")
-    refused = connection.execute(REFUSED_EVENTS, {"user_id": user_id, "anonymous": anonymous}).rowcount
-    if refused > 0:
-        removed["app.rejected_rows"] = removed.get("app.rejected_rows", 0) + refused
-    _keep_proof(connection, user_id, user_key, removed)
-    connection.execute("select pg_notify(%s, %s)", [ERASED, user_id])  # delivered with the commit
+    for user_id, rows in removed.items():
+        one = known.get(user_id)
+        refused = connection.execute(REFUSED_EVENTS, {"user_id": user_id, "anonymous": one.anonymous if one else []}).rowcount
+        if refused > 0:
+            rows["app.rejected_rows"] = rows.get("app.rejected_rows", 0) + refused
+        _keep_proof(connection, user_id, one.user_key if one else None, rows)
+        connection.execute("select pg_notify(%s, %s)", [ERASED, user_id])  # delivered with the commit
+    return removed
+
+
+def _person(connection: psycopg.Connection, user_id: str) -> _Person | None:
+    row = connection.execute("select user_key from app.users where user_id = %s for update", [user_id]).fetchone()
+    if row is None:
+        return None
+    anonymous = [name for (name,) in connection.execute("select anonymous_id from app.identity_links where user_key = %s", row)]
+    people = [int(key) for (key,) in connection.execute("select app.anonymous_key(unnest(%s::text[]))", [anonymous])]
+    return _Person(int(row[0]), anonymous, people)
+
+
+def _remove(connection: psycopg.Connection, person: _Person) -> dict[str, int]:
+    """Rows by relation: those of tables are gone, those of materialised views go with their refresh."""
+    removed = traces(connection, person.user_key, person.people)
+    events = connection.execute("delete from app.onboarding_events where anonymous_id = any(%s)", [person.anonymous]).rowcount
+    if events > 0:
+        removed["app.onboarding_events"] = max(events, removed.get("app.onboarding_events", 0))
+    connection.execute("delete from app.workouts where user_key = %s", [person.user_key])  # before the user's own exercises
+    connection.execute("delete from app.users where user_key = %s", [person.user_key])
+    _remove_derived(connection, person.user_key, [person.user_key, *person.people], removed)
     return removed
 
 

@@ -120,6 +120,20 @@ def test_a_row_in_erasures_is_a_request(built):
         assert connection.execute("select user_id, user_key from app.erasures where user_key = %s", [key]).fetchall() == [(None, key)]
 
 
+def test_several_requests_are_one_transaction_with_a_proof_each(built):
+    (first, first_key), (second, second_key) = user_of(built, 0), user_of(built, 1)
+    with built.connect() as connection:
+        connection.execute("insert into app.erasures (user_id) values (%s), (%s), ('nobody-ever')", [first, second])
+    assert forget_requested(built.url) == 3
+    with built.connect() as connection:
+        assert traces(connection, first_key) == traces(connection, second_key) == {}
+        proofs = connection.execute(
+            "select user_key, finished_at, (removed -> 'rows' ->> 'marts.user_summary')::int from app.erasures order by erasure_key"
+        ).fetchall()
+    assert [(key, rows) for key, _, rows in proofs[-3:]] == [(first_key, 5), (second_key, 5), (None, None)]
+    assert len({finished_at for _, finished_at, _ in proofs[-3:]}) == 1
+
+
 def test_a_request_that_fails_stays_open_and_does_not_hold_up_the_others(built):
     (first, first_key), (second, second_key) = user_of(built, 0), user_of(built, 1)
     with built.connect() as connection:

@@ -9,7 +9,7 @@ from orchestration.run import POSTGRES_POOL, has_unfinished_run
 ERASURES_JOB = "erasures"
 
 
-@dg.op(pool=POSTGRES_POOL, description="Forgets every person whose request is open, each in one transaction with its proof.")
+@dg.op(pool=POSTGRES_POOL, description="Forgets every person whose request is open, all in one transaction with their proofs.")
 def forget_people(context: dg.OpExecutionContext, warehouse: Warehouse) -> None:
     people = forget_requested(warehouse.owner_url)
     context.log.info("%s people forgotten", people)
