@@ -14,9 +14,9 @@
         {% if metric.kind == 'users' %} counted.users::double precision {% else %} counted.users / nullif(base.users, 0)::double precision {% endif %} as value,
         counted.users::double precision as numerator,
         {% if metric.kind == 'users' %} counted.users::double precision {% else %} base.users::double precision {% endif %} as denominator
-    from ({{ users_in_window(metric.numerator, metric.window_days) }}) as counted
+    from {{ users_name(metric.numerator, metric.window_days) }} as counted
     {%- if metric.kind == 'share_of_users' %}
-    join ({{ users_in_window(metric.denominator, metric.window_days) }}) as base on base.day_on = counted.day_on
+    join {{ users_name(metric.denominator, metric.window_days) }} as base on base.day_on = counted.day_on
     {%- endif %}
     {%- elif metric.kind == 'ratio' %}
     select
@@ -63,9 +63,26 @@
 {% endmacro %}
 
 
+{#- CTEs of the users that the metrics count, each condition and window once, however many metrics share it. -#}
+{% macro users_of_metrics(metrics) %}
+    {%- set counted = {} -%}
+    {%- for metric in metrics if metric.kind in ('users', 'share_of_users') -%}
+        {%- for condition in [metric.numerator, metric.denominator] if condition -%}
+            {%- do counted.update({users_name(condition, metric.window_days): users_in_window(condition, metric.window_days)}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- for name, counting in counted.items() %}
+    {{ name }} as materialized ({{ counting }}),
+    {%- endfor %}
+{% endmacro %}
+
+
+{% macro users_name(condition, window) %}{{ return("users_" ~ local_md5(condition ~ " " ~ window)[:8]) }}{% endmacro %}
+
+
 {#-
   Distinct users with a day in each window, in one pass: a user's day opens a stretch that ends `window` days later or where the next
-  one begins, and the number on a day is what was opened minus what was closed before it.
+  one begins, and the number on a day is what was opened minus what was closed before it. Stretches are many, their bounds few.
 -#}
 {% macro users_in_window(condition, window) %}
         select days.day_on, coalesce(sum(sum(steps.change)) over (order by days.day_on), 0)::bigint as users
@@ -73,13 +90,15 @@
         left join (
             select greatest(step.day_on, bounds.first_on) as day_on, sum(step.change) as change
             from (
-                select local_date, lead(local_date) over (partition by user_key order by local_date) as next_on
-                from {{ ref("user_activity_days") }}
-                where ({{ condition }}) and local_date <= {{ today_on() }} and local_date > {{ today_on() }} - 400 - {{ window }}
-            ) as active
-            cross join lateral (
-                values (active.local_date, 1), (least(coalesce(active.next_on, 'infinity'::date), active.local_date + {{ window }}), -1)
-            ) as step (day_on, change)
+                select local_date, least(coalesce(next_on, 'infinity'::date), local_date + {{ window }}) as ends_on, count(*) as users
+                from (
+                    select local_date, lead(local_date) over (partition by user_key order by local_date) as next_on
+                    from {{ ref("user_activity_days") }}
+                    where ({{ condition }}) and local_date <= {{ today_on() }} and local_date > {{ today_on() }} - 400 - {{ window }}
+                ) as active
+                group by 1, 2
+            ) as stretches
+            cross join lateral (values (local_date, users), (ends_on, -users)) as step (day_on, change)
             cross join (select min(day_on) as first_on from days) as bounds
             group by 1
         ) as steps on steps.day_on = days.day_on

@@ -12,7 +12,8 @@
     )
 }}
 with
-    -- A user's week belongs to the platform and version that were used last in it.
+    -- A user's week belongs to the platform and version that were used last in it: the greatest of the texts that begin
+    -- with the day, because ordered aggregates would sort everybody's days.
     user_weeks as (
         select
             user_key,
@@ -21,10 +22,12 @@ with
             sum(records_opens) as records_opens,
             sum(plan_opens) as plan_opens,
             sum(workout_opens) as workout_opens,
-            coalesce((array_agg(platform order by local_date desc) filter (where opens > 0))[1], '(none)') as platform,
-            coalesce(
-                (array_agg(app_version order by local_date desc) filter (where opens > 0))[1], '(none)'
-            ) as app_version
+            {%- for column in ["platform", "app_version"] %}
+                coalesce(
+                    substr(max((local_date::text || {{ column }}) collate "C") filter (where opens > 0), 11), '(none)'
+                ) as {{ column }}
+                {%- if not loop.last %},{% endif %}
+            {%- endfor %}
         from {{ ref("user_activity_days") }}
         where local_date <= {{ today_on() }}
         group by user_key, week_on

@@ -13,6 +13,7 @@
 -- depends_on: {{ ref("user_activity_days") }}, {{ ref("api_latency_daily") }}, {{ ref("plan_requests_daily") }}, {{ ref("onboarding_journeys") }}
 with
     days as materialized(select {{ today_on() }} - back.days as day_on from generate_series(0, 399) as back(days)),
+    {{ users_of_metrics(metrics()) }}
 
     rows_of_metrics as (
         {%- for metric in metrics() %}
