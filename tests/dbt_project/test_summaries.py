@@ -63,6 +63,21 @@ def test_a_build_looks_only_at_what_a_change_concerns(built):
         assert oracle.differences(connection, AS_OF) == []
 
 
+def test_a_table_is_built_anew_where_most_of_its_keys_changed_and_only_there(built):
+    rebuilt = "select model from staging.model_state where rebuilt_at > %s order by model"
+    small_tables_too = ("--vars", "{rebuild_from_rows: 0}")
+    with built.connect() as connection:
+        (before,) = connection.execute("select clock_timestamp()").fetchone()
+        user = connection.execute("select min(user_key) from app.users").fetchone()[0]
+        population.add_workout(connection, user, AS_OF - datetime.timedelta(hours=1), [(0, 1, "normal", 60, 5, None, None, None)])
+        run_dbt(built, *CHAIN, *small_tables_too, as_of=AS_OF)
+        assert connection.execute(rebuilt, [before]).fetchall() == []
+        run_dbt(built, *CHAIN, *small_tables_too, as_of=AS_OF + datetime.timedelta(days=1))
+        models = {model for (model,) in connection.execute(rebuilt, [before])}
+        assert models >= {"user_range_totals", "user_range_exercises", "user_payloads"} and not models & {"exercise_sessions", "user_days"}
+        assert oracle.differences(connection, AS_OF + datetime.timedelta(days=1)) == []
+
+
 def test_a_build_that_finds_nothing_opens_fewer_connections_than_it_has_models(built):
     opened = "select sessions from pg_stat_database where datname = current_database()"
     run_dbt(built, *CHAIN, as_of=AS_OF)

@@ -108,6 +108,7 @@ on conflict do nothing
     {%- elif own.definition != model_fingerprint() -%} {%- do plan.update({'mode': 'full', 'reason': 'its definition changed'}) -%}
     {%- elif parents | selectattr('rebuilt_at', 'gt', own.rebuilt_at) | list -%} {%- do plan.update({'mode': 'full', 'reason': 'a parent was rebuilt'}) -%}
     {%- elif newest <= own.consumed -%} {%- do plan.update({'mode': 'none', 'reason': 'nothing changed'}) -%}
+    {%- elif most_keys_changed(own.consumed) -%} {%- do plan.update({'mode': 'full', 'reason': 'most of its keys changed'}) -%}
     {%- else -%} {%- do plan.update({'mode': 'partial', 'reason': 'batches up to ' ~ newest}) -%}
     {%- endif -%}
     {{ return(memory.setdefault(name, plan)) }}
@@ -136,11 +137,29 @@ on conflict do nothing
 {% macro is_partial() %}{{ return(maintenance_plan().mode == 'partial') }}{% endmacro %}
 
 
+{#-
+  Are more of the table's keys to be computed anew than `rebuild_share`, so that all of them take less time? By the planner's statistics
+  of how many there are; tables of few rows are fast in any case.
+-#}
+{% macro most_keys_changed(consumed) %}
+    {%- set share = config.get('rebuild_share') -%}
+    {%- if share is none -%} {{ return(false) }} {%- endif -%}
+    {%- set key = config.require('replaces') | first -%}
+    {{ return(mv_single_value(
+        "select c.reltuples >= " ~ var('rebuild_from_rows', 100000)
+        ~ " and (select count(*) from " ~ changed_keys([key], consumed) ~ " as changed)"
+        ~ " > " ~ share ~ " * case when s.n_distinct < 0 then -s.n_distinct * c.reltuples else s.n_distinct end"
+        ~ " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        ~ " join pg_stats s on s.schemaname = n.nspname and s.tablename = c.relname and s.attname = '" ~ key ~ "'"
+        ~ " where c.oid = '" ~ this ~ "'::regclass")) }}
+{% endmacro %}
+
+
 {#- For a model's SQL: the changed keys that this model has still to compute, as a subquery. -#}
-{% macro changed_keys(columns) %}
+{% macro changed_keys(columns, consumed=none) %}
     {%- set kinds = config.get('change_kinds', default=[]) -%}
     (select distinct {{ columns | join(', ') }} from {{ change_queue() }}
-     where batch > {{ maintenance_plan().consumed or 0 }}
+     where batch > {{ maintenance_plan().consumed or 0 if consumed is none else consumed }}
        {%- if kinds %} and kind in ('{{ kinds | join("', '") }}') {%- endif %}
        {%- for column in columns %} and {{ column }} is not null {%- endfor %})
 {%- endmacro %}

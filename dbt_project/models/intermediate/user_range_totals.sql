@@ -3,6 +3,7 @@
         materialized="maintained_table",
         primary_key=["user_key", "range"],
         replaces=["user_key"],
+        rebuild_share=0.5,
         change_kinds=["workout", "user", "exercise", "plan", "day", "arrival", "personal_record_events"],
     )
 }}

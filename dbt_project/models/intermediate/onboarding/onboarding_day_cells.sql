@@ -12,6 +12,7 @@
         ],
         indexes=[{"columns": ["cohort_week_on"]}],
         replaces=["cohort_on"],
+        rebuild_share=0.5,
         pre_hook="{{ onboarding_plan_for_all(groups='hashed') }}",
         change_kinds=["onboarding_journeys", "onboarding_steps"],
         emits=["cohort_week_on"],

@@ -3,6 +3,7 @@
         materialized="maintained_table",
         primary_key=["user_key", "rank"],
         replaces=["user_key"],
+        rebuild_share=0.5,
         change_kinds=["workout", "user", "exercise", "day", "arrival"],
     )
 }}
