@@ -4,7 +4,8 @@ ClickHouse runs in this process (chdb) on the same events, in the same run: wind
 its first entry as the definition says. Building the marts is another job than counting a funnel (it writes every journey and step with
 its times, errors and outcome, with keys and indexes), so the macro, which answers the very question that windowFunnel does, is measured,
 too. Seconds of a build are those in which one of onboarding's models is executed. The increment's share is one of the seconds that Postgres
-worked, because what dbt itself needs per model (0.1 s) is the same for ten events and for ten million. With --quick the materialised views,
+worked, because what dbt itself needs per model (0.1 s) is the same for ten events and for ten million. People who dropped and come back, 1 % of
+everybody and from all days, are a second increment: it touches every cohort. With --quick the materialised views,
 which are as large for few people as for many, weigh more in it than at full size.
 """
 
@@ -50,7 +51,7 @@ insert into app.users (user_id, time_zone) select 'user-' || n, 'UTC' from gener
 
 # A person goes from step to step with the same chance; each step is started, mostly once, and completed after seconds or days.
 # 4 % of steps fail once, 2 % of journeys hold an event out of order, 3 % come back after the window, 10 % begin without an account.
-# Rows lie in the order of time, as they do where they arrive one after the other.
+# Rows lie in the order of time and keys in that of arrival, as they do where people and events come one after the other.
 EVENTS = """
 insert into app.onboarding_events (
   event_id, user_key, anonymous_id, session_id, step, event_type, occurred_at, received_at, error_code, platform, app_version,
@@ -64,7 +65,9 @@ from (
   select people.*, steps.position, steps.step, happened.event_type, happened.error_code,
     people.entered_at + (steps.position - 1) * people.pace + happened.after as occurred_at
   from (
-    select user_key, %(since)s::timestamptz + random() * %(seconds)s * interval '1 second' as entered_at,
+    select user_key,
+      %(since)s::timestamptz
+        + (user_key - %(first)s + random()) / (%(last)s - %(first)s + 1) * %(seconds)s * interval '1 second' as entered_at,
       random() < 0.1 as is_anonymous,
       (array['ios', 'ios', 'android', 'web', null])[1 + floor(random() * 5)::int] as platform,
       (array['3.1', '3.2', '3.3', '3.4'])[1 + floor(random() * 4)::int] as app_version,
@@ -152,6 +155,23 @@ def add_one_percent(connection: psycopg.Connection, people: int, events: int) ->
         connection.execute(LINKS)
     connection.execute("analyze app.onboarding_events")
     return count(connection) - events
+
+
+def bring_back(connection: psycopg.Connection, people: int) -> int:
+    """Of those who dropped long ago, as many as 1 % of everybody look at their plan: no other order of keys than chance's."""
+    with connection.transaction():
+        connection.execute("select setseed(0.75)")
+        returned = connection.execute(
+            """
+            insert into app.onboarding_events (event_id, user_key, flow, step, event_type, occurred_at)
+            select gen_random_uuid(), user_key, 'first_workout', 'plan_viewed', 'completed', %s
+            from marts.onboarding_journeys where status = 'dropped' and user_key is not null and matured_at < %s
+            order by random() limit %s
+            """,
+            [AS_OF, AS_OF - datetime.timedelta(days=60), people // 100],
+        ).rowcount
+    connection.execute("analyze app.onboarding_events")
+    return returned
 
 
 def empty_copy(server: ThrowawayPostgres, name: str) -> ThrowawayPostgres:
@@ -430,6 +450,10 @@ def builds(postgres: ThrowawayPostgres, people: int, events: int) -> Figures:
         increment, increment_worked, models = build(postgres, AS_OF + datetime.timedelta(seconds=YEAR_SECONDS // 100))
         print(f"{added:,} new events; increment {increment:.1f} s, Postgres' part {increment_worked:.1f} s", file=sys.stderr)
         show(models)
+        returned = bring_back(connection, people)
+        returning, _, models = build(postgres, AS_OF + datetime.timedelta(seconds=YEAR_SECONDS // 100))
+        print(f"{returned:,} people came back; increment {returning:.1f} s", file=sys.stderr)
+        show(models)
     peer = {"name": "windowFunnel, chdb", "value": statistics.median(peer_seconds)}
     return {
         "events": figure(events, "events", better="higher"),
@@ -439,6 +463,7 @@ def builds(postgres: ThrowawayPostgres, people: int, events: int) -> Figures:
         "funnel_macro_ratio_to_chdb": figure(macro_seconds / statistics.median(peer_seconds), "×"),
         "incremental_seconds": figure(increment, "s"),
         "incremental_share": figure(increment_worked / full_worked, "of the full build", limit=0.1),
+        "returning_seconds": figure(returning, "s", peer={"name": "full build", "value": full}),
         "counts_equal": figure(is_equal, "verdict"),
     }
 
