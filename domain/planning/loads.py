@@ -58,6 +58,8 @@ EASY_RPE: Final = 8.5
 RISE_PER_RPE: Final = 0.025
 """Where all sets reached the top at a logged RPE below 8.5, the rise is 2.5 % for each point below it, up to 10 %."""
 DELOAD_LOAD: Final = 0.9
+ROUNDING: Final = 1e-6
+"""Shares of a load that differ by less are the same share, computed another way."""
 MOST_WEEKLY_RISE: Final = 1.10
 STALL_SESSIONS: Final = 4
 
@@ -429,7 +431,8 @@ def _loaded(
     eased = np.flatnonzero((slots.weeks_back >= 0) & ~trained_since)
     if len(eased):
         share = limits.load_factor(slots.weeks_back[eased])
-        eased, share = eased[share < factor[eased]], share[share < factor[eased]]
+        lower = share < factor[eased] - np.float32(ROUNDING)  # as much off for both is the break's
+        eased, share = eased[lower], share[lower]
         load[eased], factor[eased] = before_break[eased], share
         _come_back(eased, "load.after_limit", slots.weeks_back[eased], factor, grid, lists, slots, load, wanted, reason, numbers)
 

@@ -704,7 +704,7 @@ class Plan:
             wanted = load * factor
             load, reason = self._floor(exercise, wanted), "load.layoff"
         trained_since = rows is not None and rows[0].on >= min(user.eased_on, user.reference)
-        if self._returning(exercise) and not trained_since and (share := 1 - 0.3 * (1 - user.weeks_back / 3)) < factor:
+        if self._returning(exercise) and not trained_since and (share := 1 - 0.3 * (1 - user.weeks_back / 3)) < factor - 1e-6:
             factor, wanted = share, before_break * share
             load, reason = self._floor(exercise, wanted), "load.after_limit"
         if load > wanted * 1.1 + 1e-6 and wanted > 0:

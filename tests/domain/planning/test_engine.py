@@ -389,6 +389,17 @@ def test_an_exercise_comes_back_by_thirds_after_a_limitation_ended() -> None:
     assert batch.reserve[slot_of(batch, "Squat (Barbell)"), 0] > healthy.reserve[slot_of(healthy, "Squat (Barbell)"), 0]
 
 
+@pytest.mark.parametrize(
+    ("born", "days_off", "eased", "share"), [(1990, 49, 8, 0.8), (1940, 49, 1, 0.7), (1990, 49, 13, 0.8), (1940, 49, 6, 0.7)]
+)
+def test_a_break_and_a_limitation_that_cost_as_much_are_told_as_the_break(born: int, days_off: int, eased: int, share: float) -> None:
+    squat = key_of("Squat (Barbell)")
+    log = {squat: (Done(days_off, 100, (8, 8, 8)), Done(days_off + 3, 100, (8, 8, 8)))}
+    batch = plan(Person(log=log, born=born, returning=("knee",), eased=eased))
+    assert code_of(batch, "Squat (Barbell)") == "load.layoff"
+    assert batch.numbers[slot_of(batch, "Squat (Barbell)"), 1] == pytest.approx(100 * (1 - share), abs=1e-3)
+
+
 def test_what_was_trained_since_the_limitation_ended_is_not_cut_again() -> None:
     squat = key_of("Squat (Barbell)")
     batch = plan(Person(log={squat: (Done(2, 70, (8, 8, 8)),)}, returning=("knee",), eased=6))
