@@ -139,7 +139,7 @@ on conflict do nothing
 
 {#-
   Are more of the table's keys to be computed anew than `rebuild_share`, so that all of them take less time? By the planner's statistics
-  of how many there are; tables of few rows are fast in any case.
+  of how many values the first column of `replaces` has; tables of few rows (variable `rebuild_from_rows`) are fast in any case.
 -#}
 {% macro most_keys_changed(consumed) %}
     {%- set share = config.get('rebuild_share') -%}
