@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import errors
 from api.auth import Verifier
-from api.fast_lane import FastLane, Precomputed
+from api.fast_lane import FastLane, Precomputed, Reported
 from api.guard import Guard
 from api.metrics import Metrics
 from api.onboarding import EventWriter
@@ -43,7 +43,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     metrics.router,
     health.router,
 )
-FAST: Final[Sequence[Precomputed]] = (summary.FAST, records.FAST, plans.FAST, *progress.FAST)
+FAST: Final[Sequence[Precomputed | Reported]] = (summary.FAST, records.FAST, plans.FAST, *progress.FAST, *onboarding.FAST)
 
 DESCRIPTION: Final = """
 Precomputed training summaries, personal records, plans and onboarding funnels.
@@ -66,7 +66,15 @@ class Application(FastAPI):
         self._front: Any = metrics.around(Guard(super().__call__, settings, self.allowed_methods), routes)
         self._front = self.state.tracing.around(self._front, routes)
         if settings.fast_lane and not self.state.tracing.is_on:  # a collector is told of every request, so all go the normal way
-            self.fast_lane = FastLane(verifier, reader, FAST, header_bytes=settings.header_bytes, count=partial(metrics.add_many, "GET"))
+            self.fast_lane = FastLane(
+                settings,
+                verifier,
+                FAST,
+                reader=reader,
+                writer=self.state.event_writer,
+                limiter=self.state.write_limiter,
+                count=metrics.add_many,
+            )
             metrics.sources.append(self.fast_lane.hand_over)
 
     def openapi(self) -> dict[str, Any]:

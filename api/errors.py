@@ -200,6 +200,20 @@ def problem_of(error: BaseException) -> Problem | None:
     return None
 
 
+def answerable(error: BaseException, request_id: str | None) -> Problem:
+    """The problem that answers this error: INTERNAL, and a line in the log, for what nobody expected."""
+    problem = problem_of(error)
+    if problem is None:
+        log.error("request %s failed", request_id, exc_info=error)
+        problem = Problem(INTERNAL)
+    return problem
+
+
+def too_slow(seconds: float) -> Problem:
+    """No answer came within the time that a request may take."""
+    return Problem(TOO_SLOW, f"No answer within {seconds:g} seconds.")
+
+
 def _of_status(error: HTTPException) -> Problem:
     kind = BY_STATUS.get(error.status_code)
     if kind is None:
@@ -227,13 +241,10 @@ def install(application: FastAPI) -> None:
 
     async def answer(request: Request, error: Exception) -> Response:
         request_id = request.scope.get("state", {}).get("request_id")
-        problem = problem_of(error)
-        if problem is not None and problem.kind is METHOD_NOT_ALLOWED:
+        problem = answerable(error, request_id)
+        if problem.kind is METHOD_NOT_ALLOWED:
             # The framework names the methods of the first route that has the path, and neither HEAD nor OPTIONS.
             problem = method_not_allowed(request.app.allowed_methods(request.scope))
-        if problem is None:
-            log.error("request %s failed", request_id, exc_info=error)
-            problem = Problem(INTERNAL)
         return problem.response(request_id)
 
     database = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)

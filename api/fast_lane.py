@@ -1,41 +1,53 @@
-"""The fast lane: precomputed payloads past the framework. It knows one case, the common one, and leaves the rest to the routes.
+"""The fast lane: the most common requests past the framework. It knows two cases and leaves the rest to the routes.
 
-A route that serves a precomputed payload declares its path here beside itself (`Precomputed`). A request goes through the fast lane
-when its token was verified before, its path and query are exactly a declared one, and its headers ask for nothing special. It is then
-answered by its connection (api/server.py) as soon as the payload is there: no task, no ASGI messages. Whatever else it is (a new token,
-a wrong one, an unknown user, a database that is gone) takes the normal way, so that every error is made in one place.
-tests/api/test_fast_lane.py sends each request both ways and compares the answers.
+A route that serves a precomputed payload, and one that takes events, declares its path here beside itself (`Precomputed`, `Reported`). A
+request goes through the fast lane when its token was verified before, its path and query are exactly a declared one, its headers ask for
+nothing special and its body, where it has one, is a single good event. It is then answered by its connection (api/server.py) as soon as
+the payload is there or the event is durable: no task, no ASGI messages. Whatever else it is (a new token, a wrong one, an unknown user, a
+bad event, a batch, a database that is gone) takes the normal way, so that every error is made in one place; an event that was handed to
+the writer is answered here, whatever becomes of it, because the normal way would hand it over once more.
+tests/api/test_fast_lane.py and test_event_lane.py send each request both ways and compare the answers.
 """
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from api.auth import Verifier
-from api.errors import Problem
+import orjson
+from pydantic import ValidationError
+
+from api.auth import Principal, Scope, Verifier
+from api.errors import Problem, answerable, too_slow
+from api.guard import is_deeper
+from api.onboarding import Envelope, ErrorEvent, EventWriter, Incoming, StepEvent, answer_to, parse
 from api.payloads import PayloadReader
-from api.representation import Representation, answer, unchanged
+from api.rate_limits import WriteLimiter
+from api.representation import IS_JSON, Headers, Representation, answer, unchanged
 from api.request_ids import next_request_id
+from api.settings import Settings
 
 if TYPE_CHECKING:
     from api.server import PatientProtocol
 
 log = logging.getLogger("mesocycle.api")
 
-SPECIAL: Final = frozenset(
-    (b"content-length", b"transfer-encoding", b"origin", b"expect", b"x-request-id", b"upgrade", b"if-modified-since")
-)
+SPECIAL: Final = frozenset((b"transfer-encoding", b"origin", b"expect", b"x-request-id", b"upgrade"))
 """Headers that the fast lane has no opinion on: with one of them the request goes the normal way."""
+SPECIAL_TO_READS: Final = SPECIAL | {b"content-length", b"if-modified-since"}
 PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._~@:!$&'()*+,;=|-]{1,128}")
 """Ids that mean themselves in a path; those with an escape go the normal way."""
 MANY: Final = 64
 """Headers; more go the normal way."""
+EVENT_BYTES: Final = 8192
+"""A body on the fast lane may have so many; an event has some 400."""
 COUNT_AT_ONCE: Final = 256
 """Answers between two updates of the histograms: counting each one alone costs a microsecond more."""
-STATUS_LINES: Final = {200: b"HTTP/1.1 200 OK\r\n", 304: b"HTTP/1.1 304 Not Modified\r\n"}
 
 
 @dataclass(frozen=True)
@@ -46,55 +58,105 @@ class Precomputed:
     resources: Mapping[bytes, str]
 
 
+@dataclass(frozen=True)
+class Reported:
+    """A single event sent to `path` is stored as this shape."""
+
+    path: str
+    shape: type[StepEvent] | type[ErrorEvent]
+
+
 @dataclass
 class Lane:
     """A declared route, and how many seconds its answers took since that was told last, by status."""
 
+    method: str
     template: str
-    resources: Mapping[bytes, str]
-    took: dict[int, list[float]] = field(default_factory=lambda: {200: [], 304: []})
+    resources: Mapping[bytes, str] = field(default_factory=dict)
+    shape: type[StepEvent] | type[ErrorEvent] = StepEvent
+    took: dict[int, list[float]] = field(default_factory=dict)
 
 
 class FastLane:
-    """Finds the requests that it may answer, and answers them. `count` is told (route, status, seconds of many answers)."""
+    """Finds the requests that it may answer, and answers them. `count` is told (method, route, status, seconds of many answers)."""
 
     def __init__(
         self,
+        settings: Settings,
         verifier: Verifier,
-        reader: PayloadReader,
-        routes: Sequence[Precomputed],
+        routes: Sequence[Precomputed | Reported],
         *,
-        header_bytes: int,
-        count: Callable[[str, int, Sequence[float]], None],
+        reader: PayloadReader,
+        writer: EventWriter,
+        limiter: WriteLimiter,
+        count: Callable[[str, str, int, Sequence[float]], None],
     ) -> None:
+        self._settings = settings
         self._remembered = verifier.remembered
         self._reader = reader
-        self._lanes = {route.path.encode(): Lane(route.path + "/{userId}", route.resources) for route in routes}
+        self._writer = writer
+        self._limiter = limiter
+        self._reads = {
+            route.path.encode(): Lane("GET", route.path + "/{userId}", route.resources)
+            for route in routes
+            if isinstance(route, Precomputed)
+        }
+        self._events = {route.path.encode(): Lane("POST", route.path, shape=route.shape) for route in routes if isinstance(route, Reported)}
         self._count = count
-        self._most_bytes = header_bytes - 64 * MANY - 1024  # names and path leave the rest
+        self._most_bytes = settings.header_bytes - 64 * MANY - 1024  # names and path leave the rest
 
-    def enter(self, connection: "PatientProtocol", url: bytes, pairs: list[tuple[bytes, bytes]]) -> "FastCycle | None":
-        """The GET under way on the lane, or None where it must go the normal way. `pairs` are its headers, names in lower case."""
+    def enter(self, connection: "PatientProtocol", method: bytes, url: bytes, pairs: list[tuple[bytes, bytes]]) -> "FastCycle | None":
+        """The request under way on the lane, or None where it must go the normal way. `pairs` are its headers, names in lower case."""
+        if method == b"GET":
+            return self._enter_read(connection, url, pairs)
+        if method == b"POST":
+            return self._enter_event(connection, url, pairs)
+        return None
+
+    def _enter_read(self, connection: "PatientProtocol", url: bytes, pairs: list[tuple[bytes, bytes]]) -> "ReadCycle | None":
         path, _, query = url.partition(b"?")
         path, _, name = path.rpartition(b"/")
-        lane = self._lanes.get(path)
+        lane = self._reads.get(path)
         if lane is None or PLAIN_ID.fullmatch(name) is None:
             return None
         resource = lane.resources.get(query)
         if resource is None:
             return None
-        headers = dict(pairs)
-        if len(headers) != len(pairs) or b"host" not in headers or not SPECIAL.isdisjoint(headers):
-            return None
-        if len(pairs) > MANY or sum(map(len, headers.values())) > self._most_bytes:
+        headers = self._headers(pairs, SPECIAL_TO_READS)
+        if headers is None:
             return None
         principal = self._remembered(headers.get(b"authorization", b""))
         user_id = name.decode()
         if principal is None or not (principal.is_service or principal.own_user_id == user_id):
             return None
-        return FastCycle(self, lane, connection, url, user_id, resource, headers)
+        return ReadCycle(self, lane, connection, url, headers, user_id, resource)
 
-    def go(self, cycle: "FastCycle") -> None:
+    def _enter_event(self, connection: "PatientProtocol", url: bytes, pairs: list[tuple[bytes, bytes]]) -> "EventCycle | None":
+        lane = self._events.get(url)
+        if lane is None:
+            return None
+        headers = self._headers(pairs, SPECIAL)
+        if headers is None:
+            return None
+        length, kind = headers.get(b"content-length", b""), headers.get(b"content-type", b"")
+        if not (length.isdigit() and len(length) < 6 and int(length) <= min(EVENT_BYTES, self._settings.body_bytes)):
+            return None
+        if kind.partition(b";")[0] != b"application/json":
+            return None
+        caller = self._remembered(headers.get(b"authorization", b""))
+        if caller is None or caller.scopes.isdisjoint((Scope.USER, Scope.SERVICE)):
+            return None
+        return EventCycle(self, lane, connection, url, headers, caller)
+
+    def _headers(self, pairs: list[tuple[bytes, bytes]], special: frozenset[bytes]) -> dict[bytes, bytes] | None:
+        headers = dict(pairs)
+        if len(headers) != len(pairs) or b"host" not in headers or not special.isdisjoint(headers):
+            return None
+        if len(pairs) > MANY or sum(map(len, headers.values())) > self._most_bytes:
+            return None
+        return headers
+
+    def read(self, cycle: "ReadCycle") -> None:
         """Read what the cycle asks for; it is answered now or when the payload is there."""
         wanted = cycle.headers.get(b"if-none-match")
         if wanted is not None:
@@ -104,56 +166,81 @@ class FastLane:
                 return
         self._reader.read_for(cycle, cycle.user_id, cycle.resource)
 
+    def submit(self, cycle: "EventCycle") -> tuple[list[Incoming], asyncio.Future[None]] | None:
+        """The cycle's event, and when it is durable; None, and nothing was done, where the body isn't a single good event."""
+        if is_deeper(cycle.body, self._settings.json_depth):
+            return None
+        try:
+            event = orjson.loads(cycle.body)
+            if type(event) is not dict or "events" in event:
+                return None
+            envelope = Envelope.model_validate(event)
+        except (orjson.JSONDecodeError, ValidationError):
+            return None
+        trace = cycle.headers.get(b"traceparent")
+        incoming = parse(
+            cycle.lane.shape,
+            (event,),
+            caller=cycle.caller,
+            sent_at=envelope.sent_at,
+            received_at=datetime.now(UTC),
+            traceparent=trace.decode("latin-1") if trace is not None else None,
+        )
+        if incoming[0].row is None:
+            return None
+        try:
+            self._limiter.count(cycle.caller)
+            return incoming, self._writer.submit(incoming)
+        except Problem:
+            return None
+
+    @property
+    def request_seconds(self) -> float:
+        return self._settings.request_seconds
+
     def answered(self, lane: Lane, status: int, seconds: float) -> None:
-        took = lane.took[status]
+        took = lane.took.setdefault(status, [])
         took.append(seconds)
         if len(took) >= COUNT_AT_ONCE:
             self.hand_over()
 
     def hand_over(self) -> None:
         """Tell `count` what was not told yet."""
-        for lane in self._lanes.values():
+        for lane in (*self._reads.values(), *self._events.values()):
             for status, took in lane.took.items():
                 if took:
-                    self._count(lane.template, status, took)
+                    self._count(lane.method, lane.template, status, took)
                     took.clear()
 
 
 class _Nobody:
-    """Where uvicorn tells a cycle about its body: a request on the fast lane has none, and nobody waits for it."""
+    """Where uvicorn tells a cycle that something came: nobody waits for it on the fast lane."""
 
     def set(self) -> None:
         pass
 
 
 class FastCycle:
-    """One request and its answer, where uvicorn has its RequestResponseCycle; what the payload reader tells the outcome to."""
+    """One request and its answer, where uvicorn has its RequestResponseCycle."""
 
     __slots__ = (
+        "body",
         "connection",
         "disconnected",
         "headers",
+        "is_whole",
         "keep_alive",
         "lane",
         "owner",
-        "resource",
         "response_complete",
         "scope",
         "started",
         "url",
-        "user_id",
     )
     message_event: Final = _Nobody()
 
     def __init__(
-        self,
-        owner: FastLane,
-        lane: Lane,
-        connection: "PatientProtocol",
-        url: bytes,
-        user_id: str,
-        resource: str,
-        headers: dict[bytes, bytes],
+        self, owner: FastLane, lane: Lane, connection: "PatientProtocol", url: bytes, headers: dict[bytes, bytes], *, is_whole: bool
     ) -> None:
         self.started = perf_counter()
         self.owner = owner
@@ -161,16 +248,62 @@ class FastCycle:
         self.connection = connection
         self.scope: Any = connection.scope
         self.url = url
-        self.user_id = user_id
-        self.resource = resource
         self.headers = headers
+        self.body = b""
+        self.is_whole = is_whole
         self.response_complete = False
         self.keep_alive = True
         self.disconnected = False
 
+    def go(self) -> None:
+        """All of the request is there."""
+        raise NotImplementedError
+
+    def look(self) -> None:
+        """Called once a second while the request isn't answered."""
+
     def done(self) -> bool:
         """Whether nobody waits for the answer any more."""
         return self.disconnected or self.response_complete
+
+    def _write(self, status: int, headers: Headers, body: bytes, request_id: bytes) -> None:
+        seconds = perf_counter() - self.started
+        headers += ((b"x-request-id", request_id), (b"server-timing", b"total;dur=%.2f" % (seconds * 1000)))
+        self.connection.write_answer(self, _status_line(status), headers, body)
+        self.owner.answered(self.lane, status, seconds)
+
+
+_STATUS_LINES: Final[dict[int, bytes]] = {}
+
+
+def _status_line(status: int) -> bytes:
+    line = _STATUS_LINES.get(status)
+    if line is None:
+        line = _STATUS_LINES[status] = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    return line
+
+
+class ReadCycle(FastCycle):
+    """Reads a payload; what the payload reader tells the outcome to."""
+
+    __slots__ = ("resource", "user_id")
+
+    def __init__(
+        self,
+        owner: FastLane,
+        lane: Lane,
+        connection: "PatientProtocol",
+        url: bytes,
+        headers: dict[bytes, bytes],
+        user_id: str,
+        resource: str,
+    ) -> None:
+        super().__init__(owner, lane, connection, url, headers, is_whole=True)
+        self.user_id = user_id
+        self.resource = resource
+
+    def go(self) -> None:
+        self.owner.read(self)
 
     def set_result(self, found: Representation) -> None:
         try:
@@ -188,16 +321,71 @@ class FastCycle:
         else:
             self.connection.go_the_normal_way(self)
             return
-        seconds = perf_counter() - self.started
-        headers += ((b"x-request-id", next_request_id()), (b"server-timing", b"total;dur=%.2f" % (seconds * 1000)))
-        self.connection.write_answer(self, STATUS_LINES[status], headers, body)
-        self.owner.answered(self.lane, status, seconds)
+        self._write(status, headers, body, next_request_id())
 
     def set_exception(self, _problem: Problem) -> None:
         """The route finds out for itself, and answers it."""
         self.connection.go_the_normal_way(self)
 
 
-def reachable(routes: Sequence[Precomputed]) -> list[Any]:
-    """(path, query string, resource) of everything that the fast lane may serve: what a test walks."""
-    return [(route.path, query.decode(), resource) for route in routes for query, resource in route.resources.items()]
+class EventCycle(FastCycle):
+    """Stores one event."""
+
+    __slots__ = ("caller", "incoming")
+
+    def __init__(
+        self,
+        owner: FastLane,
+        lane: Lane,
+        connection: "PatientProtocol",
+        url: bytes,
+        headers: dict[bytes, bytes],
+        caller: Principal,
+    ) -> None:
+        super().__init__(owner, lane, connection, url, headers, is_whole=False)
+        self.caller = caller
+        self.incoming: list[Incoming] = []
+
+    def go(self) -> None:
+        try:
+            submitted = self.owner.submit(self)
+        except Exception:
+            submitted = None
+        if submitted is None:
+            self.connection.go_the_normal_way(self)
+            return
+        self.incoming, stored = submitted
+        stored.add_done_callback(self._stored)
+
+    def _stored(self, outcome: asyncio.Future[None]) -> None:
+        error = outcome.exception()
+        if self.done():
+            return
+        request_id = next_request_id()
+        problem = self.incoming[0].refusal if error is None else answerable(error, request_id.decode())
+        if problem is not None:
+            self._refuse(problem, request_id)
+            return
+        body = answer_to(self.incoming)
+        self._write(202, [(b"content-length", b"%d" % len(body)), IS_JSON], body, request_id)
+
+    def _refuse(self, problem: Problem, request_id: bytes) -> None:
+        response = problem.response(request_id.decode())
+        self._write(response.status_code, list(response.raw_headers), bytes(response.body), request_id)
+
+    def look(self) -> None:
+        """A body that dawdles is the guard's business; an event that isn't durable for so long is answered, as it answers others."""
+        if not self.is_whole:
+            self.connection.go_the_normal_way(self)
+        elif perf_counter() - self.started > self.owner.request_seconds:
+            self._refuse(too_slow(self.owner.request_seconds), next_request_id())
+
+
+def reachable(routes: Sequence[Precomputed | Reported]) -> list[Any]:
+    """(path, query string, resource) of every payload that the fast lane may serve: what a test walks."""
+    return [
+        (route.path, query.decode(), resource)
+        for route in routes
+        if isinstance(route, Precomputed)
+        for query, resource in route.resources.items()
+    ]

@@ -17,10 +17,10 @@ from api.errors import (
     NOT_FOUND,
     TIMED_OUT,
     TOO_LARGE,
-    TOO_SLOW,
     UNSUPPORTED_MEDIA,
     Problem,
     method_not_allowed,
+    too_slow,
 )
 from api.request_ids import request_id_of
 from api.settings import Settings
@@ -92,8 +92,7 @@ class Guard:
         except TimeoutError:
             if has_begun:
                 raise
-            late = Problem(TOO_SLOW, f"No answer within {self._settings.request_seconds:g} seconds.")
-            await late.response(request_id.decode())(scope, receive, send_on)
+            await too_slow(self._settings.request_seconds).response(request_id.decode())(scope, receive, send_on)
         except Gone:
             pass
         except _Options as options:

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict,
 
 from api.auth import Principal
 from api.dependencies import Shape, UserId, without_control_characters
-from api.errors import OVERLOADED, UNAVAILABLE, Problem
+from api.errors import FORBIDDEN, INVALID, OVERLOADED, UNAVAILABLE, Problem
 from api.postgres import Database
 from domain.vocabulary import OnboardingEventType, Platform
 
@@ -199,8 +199,13 @@ class Incoming:
         return given[:100] if isinstance(given, str) else None
 
     @property
-    def result(self) -> EventResult:
-        return EventResult.model_construct(event_id=self.event_id, status=self.status, reason=self.reason)
+    def refusal(self) -> Problem | None:
+        """What the only event of a request is answered where it was rejected."""
+        if self.reason is None:
+            return None
+        if self.is_forbidden:
+            return Problem(FORBIDDEN, self.reason)
+        return Problem(INVALID, self.reason, errors=[{"field": "body", "message": self.reason}])
 
 
 def parse(
@@ -212,11 +217,12 @@ def parse(
     received_at: datetime,
     traceparent: str | None,
 ) -> list[Incoming]:
-    """Each item as a row or with the reason against it.
+    """Each item as a row or with the reason against it. `traceparent` is the request's own, for events without one.
 
     The corrected instant is occurred_at + (received_at - sent_at): what the client's clock is off, and the way, which is short.
     """
     skew = received_at - sent_at if sent_at is not None else timedelta(0)
+    traceparent = _valid_traceparent(traceparent)
     incoming = []
     for raw in items:
         item = Incoming(raw)
@@ -276,6 +282,19 @@ def _row(
         event.app_version,
         event.acquisition_channel,
         event.traceparent or traceparent,
+    )
+
+
+def answer_to(incoming: list[Incoming]) -> bytes:
+    """An `EventsTaken` about events that the writer is done with."""
+    statuses = [item.status for item in incoming]
+    return orjson.dumps(
+        {
+            "accepted": statuses.count(EventStatus.ACCEPTED),
+            "duplicates": statuses.count(EventStatus.DUPLICATE),
+            "rejected": statuses.count(EventStatus.REJECTED),
+            "results": [{"eventId": item.event_id, "status": item.status, "reason": item.reason} for item in incoming],
+        }
     )
 
 
@@ -369,13 +388,17 @@ class EventWriter:
 
     async def store(self, items: list[Incoming]) -> None:
         """Store the items and set their status. Problems: OVERLOADED, UNAVAILABLE; then they should be sent again."""
+        await self.submit(items)
+
+    def submit(self, items: list[Incoming]) -> asyncio.Future[None]:
+        """What `store` waits for. Raises Problem OVERLOADED at once."""
         if self._waiting + len(items) > MOST_WAITING:
             raise Problem(OVERLOADED)
         submission = _Submission(items)
         self._pending.append(submission)
         self._waiting += len(items)
         self._more.set()
-        await submission.done
+        return submission.done
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -431,7 +454,7 @@ class EventWriter:
         try:
             await self._transact([item])
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-            item.row, item.reason, item.status = None, f"A value can't be stored: {error}", EventStatus.REJECTED
+            item.row, item.reason, item.status = None, f"A value can't be stored: {error.args[0]}", EventStatus.REJECTED
             await self._transact([item])
 
     @staticmethod

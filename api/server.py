@@ -41,6 +41,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._idle_since: float | None = None
         self._head_bytes = 0
         self._running: RequestResponseCycle | None = None
+        self._fast: FastCycle | None = None
         application: Application = self.config.loaded_app
         self.header_bytes, self.body_seconds = application.state.settings.header_bytes, application.state.settings.body_seconds
         self._fast_lane = application.fast_lane
@@ -60,18 +61,36 @@ class PatientProtocol(HttpToolsProtocol):
         self._waits_since = None
         self._head_bytes = 0
         if self._fast_lane is not None and self._is_common():
-            cycle = self._fast_lane.enter(self, self.url, self.headers)
+            cycle = self._fast_lane.enter(self, self.parser.get_method(), self.url, self.headers)
             if cycle is not None:
-                self.cycle = cycle  # type: ignore[assignment]
-                self._fast_lane.go(cycle)
+                self.cycle = self._fast = cycle  # type: ignore[assignment]
+                if cycle.is_whole:
+                    cycle.go()
+                else:
+                    self._in_body_since = self.loop.time()
                 return
         super().on_headers_complete()
         self._in_body_since = self.loop.time()
 
+    def on_body(self, body: bytes) -> None:
+        if isinstance(self.cycle, FastCycle):
+            self.cycle.body += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body_since = None
+        cycle = self.cycle
+        if not isinstance(cycle, FastCycle):
+            super().on_message_complete()
+        elif not cycle.is_whole:
+            cycle.is_whole = True
+            cycle.go()
+
     def _is_common(self) -> bool:
-        """A GET in HTTP/1.1 on a connection that stays and on which no other answer is under way."""
+        """HTTP/1.1 on a connection that stays and on which no other answer is under way."""
         parser = self.parser
-        if parser.get_method() != b"GET" or not parser.should_keep_alive() or parser.get_http_version() != "1.1":
+        if not parser.should_keep_alive() or parser.get_http_version() != "1.1":
             return False
         return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
 
@@ -89,12 +108,13 @@ class PatientProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def go_the_normal_way(self, cycle: FastCycle) -> None:
-        """Start the application's task for a request that the fast lane could not answer."""
+        """Start the application's task for a request that the fast lane could not answer, with as much of its body as has come."""
         if self.transport.is_closing():
             return
+        self._fast = None
         path, _, query = cycle.url.partition(b"?")
         scope = cycle.scope
-        scope["method"] = "GET"
+        scope["method"] = cycle.lane.method
         scope["raw_path"] = self.root_path.encode("ascii") + path
         scope["path"] = self.root_path + path.decode("ascii")
         scope["query_string"] = query
@@ -111,8 +131,10 @@ class PatientProtocol(HttpToolsProtocol):
             keep_alive=cycle.keep_alive,
             on_response=self.on_response_complete,
         )
-        normal.more_body = False
-        normal.message_event.set()
+        normal.body = bytearray(cycle.body)
+        normal.more_body = not cycle.is_whole
+        if normal.body or cycle.is_whole:
+            normal.message_event.set()
         if self.cycle is cycle:  # else another request waits in the pipeline
             self.cycle = normal
         self._start_asgi_task(normal, self.app)
@@ -141,11 +163,6 @@ class PatientProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self._idle_since = self.loop.time()
-
-    def on_message_complete(self) -> None:
-        self._in_body_since = None
-        if not isinstance(self.cycle, FastCycle):
-            super().on_message_complete()
 
     def pause_writing(self) -> None:
         self._stuck_since = self.loop.time()
@@ -177,6 +194,8 @@ class PatientProtocol(HttpToolsProtocol):
         """End the connection if its client keeps us waiting for too long."""
         if self.transport.is_closing():
             return
+        if self._fast is not None and not self._fast.response_complete:
+            self._fast.look()
         if _is_over(self._stuck_since, WRITE_SECONDS, now):
             self.transport.abort()
         elif _is_over(self._waits_since, HEAD_SECONDS, now) or _is_over(self._idle_since, self.timeout_keep_alive, now):

@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     verified_tokens: int = Field(200_000, ge=0, description="How many verified tokens are remembered (about 0.8 kB each)")
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="Origins that browsers may call from; none by default")
-    fast_lane: bool = Field(True, description="Serve precomputed payloads past the framework; off only to compare")
+    fast_lane: bool = Field(True, description="Serve precomputed payloads, and take single events, past the framework; off only to compare")
 
     pool_size: int = Field(8, ge=1, le=100, description="Connections for everything but precomputed payloads")
     pool_waiting: int = Field(64, ge=0, description="Requests that may wait for a connection; the next is refused at once")

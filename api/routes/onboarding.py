@@ -2,18 +2,17 @@
 
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field, ValidationError, WrapValidator
 
 from api.auth import Principal, Scope
 from api.dependencies import Postgres, Shape, requires
 from api.errors import CONTRADICTION, FORBIDDEN, INVALID, NOT_BUILT, OVERLOADED, TOO_MANY, UNAUTHENTICATED, UNAVAILABLE, Problem, documented
+from api.fast_lane import Reported
 from api.onboarding import (
     MOST_EVENTS,
-    TRACEPARENT,
     Envelope,
     ErrorEvent,
     ErrorEvents,
@@ -24,12 +23,14 @@ from api.onboarding import (
     OneStepEvent,
     StepEvent,
     StepEvents,
+    answer_to,
     parse,
 )
 from api.tracing import Tracing
 from database.onboarding import READ_ERRORS, READ_FUNNEL
 
 PREFIX = "/api/v1/onboarding"
+FAST: Final = (Reported(f"{PREFIX}/step", StepEvent), Reported(f"{PREFIX}/error", ErrorEvent))
 LONGEST_RANGE_DAYS = 1100
 
 router = APIRouter(tags=["onboarding"])
@@ -82,26 +83,14 @@ async def _take(
     items = envelope.events if envelope.events is not None else [body]
     if not items:
         raise Problem(INVALID, f"A batch holds 1 to {MOST_EVENTS} events.", errors=[{"field": "body.events", "message": "It is empty."}])
-    if traceparent is not None and not TRACEPARENT.fullmatch(traceparent):
-        traceparent = None
     incoming = parse(shape, items, caller=caller, sent_at=envelope.sent_at, received_at=received_at, traceparent=traceparent)
     writer: EventWriter = request.app.state.event_writer
     await writer.store(incoming)
     tracing: Tracing = request.app.state.tracing
     tracing.steps(item.row for item in incoming if item.row is not None and item.status is EventStatus.ACCEPTED)
-    if not is_batch and incoming[0].reason is not None:
-        kind = FORBIDDEN if incoming[0].is_forbidden else INVALID
-        raise Problem(
-            kind, incoming[0].reason, errors=[] if incoming[0].is_forbidden else [{"field": "body", "message": incoming[0].reason}]
-        )
-    statuses = [item.status for item in incoming]
-    answer = {
-        "accepted": statuses.count(EventStatus.ACCEPTED),
-        "duplicates": statuses.count(EventStatus.DUPLICATE),
-        "rejected": statuses.count(EventStatus.REJECTED),
-        "results": [{"eventId": item.event_id, "status": item.status, "reason": item.reason} for item in incoming],
-    }
-    return Response(orjson.dumps(answer), 202, media_type="application/json")
+    if not is_batch and (refusal := incoming[0].refusal) is not None:
+        raise refusal
+    return Response(answer_to(incoming), 202, media_type="application/json")
 
 
 class Grain(StrEnum):
