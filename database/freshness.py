@@ -20,10 +20,12 @@ SOURCES = (
 
 
 def anything_changed(connection: psycopg.Connection) -> bool:
-    """True where a build is due: nothing was built yet, the last build left work, a source moved, or somebody's day passed.
+    """True where a build is due: nothing was built yet, the last build left work, a source moved, somebody's day passed, or the window
+    of somebody's journey did.
 
     Exact, not a guess: a row counts when the last build's snapshot could not see it, so a late commit is found and a processed
     row isn't found twice. Reads the wall clock (a schedule asks it); costs one index probe per source and one scan of users' zones.
+    The platform's records of itself (plan requests, latencies) are no reason for a build: they are brought along by the next one.
     """
     if connection.execute("select to_regclass('staging.change_cursor') is null").fetchone() == (True,):
         return True
@@ -38,7 +40,7 @@ def anything_changed(connection: psycopg.Connection) -> bool:
     ).fetchone()
     if found is None or found[0]:
         return True
-    return any(_moved(connection, source) for source in SOURCES) or _a_day_passed(connection)
+    return any(_moved(connection, source) for source in SOURCES) or _a_day_passed(connection) or _a_journey_matured(connection)
 
 
 def plans_moved(connection: psycopg.Connection) -> bool:
@@ -70,6 +72,21 @@ def _a_day_passed(connection: psycopg.Connection) -> bool:
         select exists (
             select from (select distinct time_zone from intermediate.user_zones) as zones, staging.change_cursor
             where (now() at time zone time_zone)::date <> (as_of at time zone time_zone)::date
+        )
+        """
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _a_journey_matured(connection: psycopg.Connection) -> bool:
+    """True where a journey's window ended after the last build's as_of: in progress then, it is dropped now, or completed for good."""
+    if connection.execute("select to_regclass('marts.onboarding_journeys') is null").fetchone() == (True,):
+        return False
+    row = connection.execute(
+        """
+        select exists (
+            select from marts.onboarding_journeys
+            where matured_at >= (select as_of from staging.change_cursor) and matured_at < now()
         )
         """
     ).fetchone()

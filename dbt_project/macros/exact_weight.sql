@@ -1,4 +1,2 @@
-{#- A weight that was derived from a rounded value is the session's top weight where they agree: 45 lb stay 45 lb. -#}
-{% macro exact_weight(expression) -%}
-    case when abs({{ expression }} - weight_kg) < 0.0000001 then weight_kg else ({{ expression }})::double precision end
-{%- endmacro %}
+{#- A weight computed back from a value that was rounded to 1e-8 kg: weights are whole 1e-8 kg, so rounding returns the one lifted. -#}
+{% macro exact_weight(expression) -%} round(({{ expression }}) * 100000000) / 100000000 {%- endmacro %}

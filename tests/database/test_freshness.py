@@ -98,6 +98,23 @@ def test_a_passing_day_is_seen(built):
     assert asked(built)
 
 
+def test_a_journey_whose_window_ends_is_seen_until_a_build_has_judged_it(built):
+    onboarding = ("run", "--select", "+onboarding_funnel", *CHAIN[2:])
+    with built.connect() as connection:
+        connection.execute(
+            "insert into app.onboarding_events (event_id, anonymous_id, step, event_type, occurred_at)"
+            " values (gen_random_uuid(), 'b', 'welcome', 'started', now() - make_interval(secs => 1209600 + 30))"
+        )
+        status = "select status from marts.onboarding_journeys where matured_at < now()"
+        run_dbt(built, "seed")
+        run_dbt(built, *onboarding, as_of=now() - datetime.timedelta(seconds=60))
+        assert connection.execute(status).fetchall() == [("in_progress",)]
+        assert asked(built)
+        run_dbt(built, *onboarding, as_of=now())
+        assert connection.execute(status).fetchall() == [("dropped",)]
+        assert not asked(built)
+
+
 def test_a_build_that_failed_half_way_leaves_work(built):
     with built.connect() as connection:
         run_dbt(built, *CHAIN, as_of=now())

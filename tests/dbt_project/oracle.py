@@ -115,6 +115,23 @@ def expected_records(user: dict[str, Any], as_of: datetime.datetime) -> dict[tup
     return records
 
 
+def sets_behind(workout: dict[str, Any], exercise: int, record_type: str, value: Fraction) -> set[tuple[Fraction | None, int]]:
+    """(weight, repetitions) of the working sets that reach this value; the volume of a whole workout is no set's."""
+    values = {
+        "weight": lambda one: Fraction(one["weight"] or 0),
+        "reps": lambda one: Fraction(one["reps"]),
+        "e1rm": lambda one: rounded(e1rm(one["weight"] or 0, one["reps"]) or Fraction(0)),
+        "set_volume": lambda one: rounded(Fraction(one["weight"] or 0) * one["reps"]),
+    }
+    if record_type == "workout_volume":
+        return {(None, None)}  # type: ignore[arg-type]
+    return {
+        (rounded(Fraction(one["weight"])) if one["weight"] else None, one["reps"])
+        for one in workout["sets"]
+        if one["exercise"] == exercise and one["working"] and abs(values[record_type](one) - value) < Fraction(1, 10**6)
+    }
+
+
 def record_events(user: dict[str, Any]) -> list[tuple[datetime.date, int, int]]:
     """(date, workout, exercise) where the best weight or e1RM was strictly improved; first performances are none."""
     performed: set[int] = set()
@@ -267,7 +284,26 @@ def differences(connection: psycopg.Connection, as_of: datetime.datetime) -> lis
     records = rows_of(connection, "select * from marts.personal_records", ("user_key", "exercise_key", "record_type"))
     wanted_summaries = {(user, name): row for user, history in users.items() for name, row in expected_summary(history, as_of).items()}
     wanted_records = {(user, *key): row for user, history in users.items() for key, row in expected_records(history, as_of).items()}
-    return compare("user_summary", wanted_summaries, summaries) + compare("personal_records", wanted_records, records)
+    return (
+        compare("user_summary", wanted_summaries, summaries)
+        + compare("personal_records", wanted_records, records)
+        + [
+            f"personal_records {key}: nobody lifted {row['weight_kg']!r} kg × {row['reps']}"
+            for key, row in records.items()
+            if key in wanted_records and not was_lifted(users[key[0]], key[1], row)
+        ]
+    )
+
+
+def was_lifted(user: dict[str, Any], exercise: int, record: dict[str, Any]) -> bool:
+    """Whether the weight and the repetitions beside a record are those of a set that reached it, to the last digit."""
+    workout = next(workout for workout in user["workouts"] if workout["key"] == record["workout_key"])
+    behind = sets_behind(workout, exercise, record["record_type"], Fraction(record["value"]))
+    weight = record["weight_kg"]
+    return any(
+        reps == record["reps"] and (weight is None if lifted is None else weight is not None and weight == float(lifted))
+        for lifted, reps in behind
+    )
 
 
 def compare(what: str, wanted: dict[tuple[Any, ...], dict[str, Any]], actual: dict[tuple[Any, ...], dict[str, Any]]) -> list[str]:

@@ -9,7 +9,7 @@
         ),
         "e1rm_reps",
     ),
-    ("reps", "most_reps", "nullif(" ~ exact_weight("most_reps_weight_kg") ~ ", 0)", "most_reps"),
+    ("reps", "most_reps", "nullif(most_reps_weight_kg, 0)", "most_reps"),
     (
         "set_volume",
         "set_volume_kg",

@@ -2,6 +2,7 @@
     config(
         materialized="materialized_view",
         parallel_workers=0,
+        pre_hook="set local enable_hashjoin to off",
         indexes=[{"columns": ["user_key", "range"], "unique": true}],
         source_version=version_of(["user_range_totals", "user_range_exercises"]),
         audits=[
@@ -12,6 +13,7 @@
         ],
     )
 }}
+-- Both tables lie in the order of users: walking along them is faster than copying the wider one into a hash table.
 select
     user_key,
     range,
