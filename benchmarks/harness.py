@@ -146,6 +146,8 @@ def main(
         _check_writable(parser, Path(options.json))
 
     console = Console(stderr=options.json == "-")
+    if not console.is_terminal:
+        console.width = max(console.width, 140)  # a file has no edge at which a figure's name would have to be broken
     before = machine()
     if before["load"][0] > before["cores"]:
         console.print(f"The machine is busy (load {before['load'][0]} on {before['cores']} cores): expect worse figures than it can do.")
