@@ -24,7 +24,7 @@ from domain.planning.session_time import SHORTEST_SESSION_MINUTES
 from domain.planning.splits import ISOLATION, MAIN
 from domain.vocabulary import Goal, Muscle
 
-ENGINE_VERSION: Final = "1.3.3"
+ENGINE_VERSION: Final = "1.3.4"
 """Raised whenever the same inputs would give another plan."""
 KINDS_TOGETHER: Final = 512
 CHUNK: Final = 6144

@@ -15,6 +15,7 @@ LONGEST_SESSION_MINUTES: Final = 180
 RESTART_AFTER_WEEKS: Final = 3.0
 POOR_ADHERENCE: Final = 0.5
 JUDGED_DAYS: Final = 28
+JUDGED_BITS: Final = np.uint32(((1 << JUDGED_DAYS) - 1) << 1)
 BUILDING_WEEKS: Final = 3
 TIRED_DROP: Final = 0.97
 GENERAL: Final = GOALS.index(Goal.GENERAL_FITNESS)
@@ -57,6 +58,7 @@ class Profiles:
         goal = np.where((inputs.goal >= 0) & (inputs.goal < len(GOALS)), inputs.goal, GENERAL).astype(np.int8)
         experience = np.where((inputs.experience >= 0) & (inputs.experience < len(LEVELS)), inputs.experience, BEGINNER).astype(np.int8)
         sex = np.where((inputs.sex >= 0) & (inputs.sex < len(SEXES)), inputs.sex, -1).astype(np.int8)
+        days = np.clip(inputs.days_per_week, 1, 6).astype(np.int8)
         last = _last_training(inputs)
         starts_on, mesocycle, phase, reference, weeks_off = _calendar(inputs, goal, last)
         weeks_back = limits.weeks_back(inputs.limits_returning, inputs.limits_eased_on, reference)
@@ -70,7 +72,7 @@ class Profiles:
             sex=sex,
             age=age,
             body_weight=weight.astype(np.float32),
-            days=np.clip(inputs.days_per_week, 1, 6).astype(np.int8),
+            days=days,
             no_days=inputs.days_per_week < 1,
             minutes=np.clip(inputs.session_minutes, 0, LONGEST_SESSION_MINUTES).astype(np.int16),
             weekday_mask=(inputs.weekdays & 127).astype(np.uint8),
@@ -84,7 +86,7 @@ class Profiles:
             mesocycle_started_on=mesocycle,
             phase=phase,
             reference=reference,
-            low_adherence=_low_adherence(inputs, starts_on),
+            low_adherence=_low_adherence(inputs, days, starts_on),
         )
 
     def take(self, users: NDArray[np.intp]) -> "Profiles":
@@ -107,12 +109,13 @@ def _last_training(inputs: PlanningInputs) -> NDArray[np.int32]:
     return np.where(np.diff(history.offsets) > 0, last, NO_DATE).astype(np.int32)
 
 
-def _low_adherence(inputs: PlanningInputs, starts_on: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether fewer than half of the building weeks' sessions of the last four weeks before the plan's start were done.
+def _low_adherence(inputs: PlanningInputs, days: NDArray[np.int8], starts_on: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether fewer than half of the building weeks' sessions of the last four weeks before the plan's start were done for certain.
 
-    Judged only where a mesocycle ran that long, so that one of the weeks was its deload, which the log leaves out. A day with any
-    logged exercise is a session; the log holds the last few sessions of each exercise, which is enough to tell who trains from
-    who doesn't.
+    Judged only where a mesocycle ran that long, so that one of the weeks was its deload, which the log leaves out. The plan's days
+    count, not those asked for. A day with any logged exercise is a session. The log holds the last `SESSIONS_KEPT` sessions of
+    each exercise, so of an exercise with so many nothing is known of the days before the oldest: each of those may have been a
+    session and counts as one. Nobody who did half is judged low, and the count never falls when newer sessions push older ones out.
     """
     judged = (inputs.mesocycle_started_on > NO_DATE) & (inputs.mesocycle_started_on <= starts_on - JUDGED_DAYS)
     if not judged.any():
@@ -123,12 +126,13 @@ def _low_adherence(inputs: PlanningInputs, starts_on: NDArray[np.int32]) -> NDAr
     back = np.repeat(starts_on, np.diff(history.offsets))[:, None] - history.session_on
     inside = (back >= 1) & (back <= JUDGED_DAYS)
     day_bits = np.where(inside, np.left_shift(np.uint32(1), np.where(inside, back, 0).astype(np.uint32)), np.uint32(0))
-    of_row = day_bits[:, 0]
-    for place in range(1, day_bits.shape[1]):
+    # Bit d is the day d days before the start. Where a row isn't full, its oldest is NO_DATE, far before the window.
+    of_row = np.left_shift(JUDGED_BITS, np.clip(back[:, -1], 0, JUDGED_DAYS).astype(np.uint32)) & JUDGED_BITS
+    for place in range(day_bits.shape[1]):
         of_row = of_row | day_bits[:, place]
     of_user = np.bitwise_or.reduceat(np.append(of_row, np.uint32(0)), np.minimum(history.offsets[:-1], len(of_row)))
-    done = np.where(np.diff(history.offsets) > 0, np.bitwise_count(of_user), 0)
-    return judged & (done < inputs.days_per_week * BUILDING_WEEKS * POOR_ADHERENCE)
+    possible = np.where(np.diff(history.offsets) > 0, np.bitwise_count(of_user), 0)
+    return judged & (possible < days * BUILDING_WEEKS * POOR_ADHERENCE)
 
 
 def _calendar(

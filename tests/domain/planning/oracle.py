@@ -229,8 +229,11 @@ class User:
         if tired and (phase in (1, 2) or fresh) and self.weeks_off <= 2:
             started, phase = self.starts_on - 21, 3
         self.mesocycle_started_on, self.phase = started, phase
-        done = {s.on for rows in log.values() for s in rows if 1 <= self.starts_on - s.on <= 28}
-        self.low_adherence = NO_DATE < judged_from <= self.starts_on - 28 and len(done) < get("days_per_week") * 3 * 0.5
+        # The log holds six sessions of an exercise: a day before the sixth may have been one too, and is taken for one.
+        dates = [[s.on for s in rows if s.on > NO_DATE] for rows in log.values()]
+        before = max((min(each) for each in dates if len(each) == 6), default=NO_DATE)
+        possible = [day for day in range(self.starts_on - 28, self.starts_on) if day < before or any(day in each for each in dates)]
+        self.low_adherence = NO_DATE < judged_from <= self.starts_on - 28 and len(possible) < self.days * 3 / 2
 
 
 def layoff_factor(weeks: float, age: float) -> float:

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
 
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 
 from domain.exercises.catalogue import load_catalogue
 from domain.planning import PlanBatch, plan_batch, reasons
-from domain.planning.inputs import GOALS, LEVELS, SEXES, History, PlanningInputs
+from domain.planning.inputs import GOALS, LEVELS, SESSIONS_KEPT, SEXES, History, PlanningInputs
 from domain.planning.plates import Inventory
+from domain.planning.profiles import Profiles
 from domain.planning.properties import CHECKS, violations
 from domain.vocabulary import Muscle
 from tests.domain.planning import oracle
-from tests.domain.planning.people import TODAY, Done, Person, drawn, inputs_of, key_of
+from tests.domain.planning.people import POPULAR, TODAY, Done, Person, drawn, inputs_of, key_of
 
 CATALOGUE = load_catalogue()
 NAMES = dict(zip(CATALOGUE.exercise_key.tolist(), CATALOGUE.frame["name"], strict=True))
@@ -470,6 +472,67 @@ def test_many_missed_sessions_make_the_next_plan_smaller() -> None:
         days=4, mesocycle_started=28, previous_goal="hypertrophy", log={squat: (Done(9, 80, (8, 8, 8)), Done(16, 80, (8, 8, 8)))}
     )
     assert plan(seldom).sets.sum() < plan(replace(seldom, mesocycle_started=None)).sets.sum()
+
+
+def trained(days: int, *exercises: Sequence[int]) -> Person:
+    """Somebody at the end of a mesocycle, planned for today, who did each exercise so many days ago (newest first)."""
+    log = {key: tuple(Done(ago, 60, (8, 8, 8)) for ago in done) for key, done in zip(POPULAR, exercises, strict=False)}
+    return Person(days=days, mesocycle_started=28, previous_goal="hypertrophy", log=log)
+
+
+def misses_many(person: Person) -> bool:
+    """What the engine judges; the plain version must judge the same."""
+    inputs = inputs_of([person])
+    low = bool(Profiles.of(inputs).low_adherence[0])
+    assert oracle.User(inputs, CATALOGUE).low_adherence == low
+    return low
+
+
+MON_TO_SAT = tuple(week + day for week in (7, 14, 21) for day in (1, 2, 3, 4, 5, 6))
+"""In days ago: all of the building weeks, after which the deload came."""
+MON_TO_FRI = tuple(ago for ago in MON_TO_SAT if ago % 7 != 1)
+
+
+def test_who_asks_for_seven_days_is_judged_by_the_six_that_are_planned() -> None:
+    ten_of_eighteen = ((8, 10, 12, 15, 17), (19, 22, 24, 26, 27))
+    assert not misses_many(trained(6, *ten_of_eighteen))
+    assert not misses_many(trained(7, *ten_of_eighteen))
+    assert misses_many(trained(7, (8, 10, 12, 15), (19, 22, 24, 26)))
+
+
+def test_who_does_the_same_lifts_in_every_session_misses_none_though_the_log_holds_the_last_six() -> None:
+    for days, done in ((5, MON_TO_FRI), (6, MON_TO_SAT), (7, MON_TO_SAT)):
+        assert not misses_many(trained(days, done, done))
+        assert "sets.adherence" not in {reasons.BY_NUMBER[int(number)].code for number in plan(trained(days, done, done)).sets_reason}
+
+
+def test_who_misses_most_sessions_is_judged_so_where_the_log_reaches_back() -> None:
+    assert misses_many(trained(3, (9, 16)))
+    assert misses_many(trained(4, (9, 12, 16, 19, 23, 29, 31)))  # five of twelve, and the sixth is before the four weeks
+    assert misses_many(trained(6, (10, 17, 24), (12, 19, 26)))
+    assert misses_many(trained(6, (8, 10, 12, 15, 17, 28)))  # six of eighteen, the sixth on the first of the four weeks' days
+    assert misses_many(trained(5, (40, 42, 44, 46, 48, 50, 52)))
+    assert misses_many(trained(3))
+
+
+def test_days_before_the_oldest_of_six_sessions_count_as_done_and_no_others() -> None:
+    assert misses_many(trained(6, (8, 10, 12, 15, 17, 26)))  # six, and two unknown
+    assert not misses_many(trained(6, (8, 10, 12, 15, 17, 25)))  # six, and three unknown
+    assert misses_many(trained(6, (8, 10, 12, 15, 17, 26), (27,)))  # one of the two was one, which makes no more
+    assert misses_many(trained(6, (8, 10, 12, 15, 17)))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 7), st.lists(st.sets(st.integers(0, 40), min_size=1, max_size=24), max_size=4), st.integers(0, 6))
+def test_nobody_who_did_half_of_the_sessions_is_judged_to_miss_many(days: int, exercises: list[set[int]], running: int) -> None:
+    """Whatever of the log is kept; and where all of it is, who did fewer than half is judged so."""
+    person = replace(trained(days, *(sorted(done) for done in exercises)), mesocycle_started=28 + running)
+    done = {ago for exercise in exercises for ago in exercise if 1 <= ago - running <= 28}
+    fewer_than_half = len(done) < min(max(days, 1), 6) * 3 / 2
+    if misses_many(person):
+        assert fewer_than_half
+    elif all(len(exercise) < SESSIONS_KEPT for exercise in exercises):
+        assert not fewer_than_half
 
 
 @pytest.mark.parametrize(
