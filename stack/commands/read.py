@@ -30,7 +30,7 @@ def summary(
     with connect(current_platform().url(Role.API)) as connection:
         ranges = [range] if range else list(SummaryRange)
         payloads = {each: _payload(connection, user, f"summary/{each}") for each in ranges}
-    table = Table(title=escape(user), title_justify="left", box=None)
+    table = Table(title=escape(user), title_justify="left", box=None, pad_edge=False, collapse_padding=True)  # 80 columns hold five dates
     table.add_column("", no_wrap=True)
     for each in ranges:
         table.add_column(each.value, justify="right")
@@ -78,10 +78,10 @@ def records(user: UserId) -> None:
         console.print(f"{user} has no records yet.", markup=False)
         return
     kinds = list(dict.fromkeys(row["recordType"] for row in rows))
-    table = Table(title=escape(f"Personal records of {user}"), title_justify="left", box=None)
-    table.add_column("exercise", no_wrap=True)
+    table = Table(title=escape(f"Personal records of {user}"), title_justify="left", box=None, pad_edge=False, collapse_padding=True)
+    table.add_column("exercise")
     for kind in kinds:
-        table.add_column(kind.replace("_", " "), justify="right")
+        table.add_column(kind.replace("_", " "), justify="right", min_width=len("2026-01-31"))
     by_exercise: dict[str, dict[str, Any]] = {}
     for row in rows:
         by_exercise.setdefault(row["exerciseId"], {})[row["recordType"]] = row  # names may be equal: one of the catalogue, one of their own
@@ -134,6 +134,9 @@ def plan(
             )
         console.print(table)
 
+
+BAR = 15
+"""Characters: with it a funnel fits into a terminal of 80."""
 
 FUNNEL_SQL = """
 with counted as (
@@ -200,16 +203,18 @@ def funnel(
             title=escape(f"{flow}{'' if name == '(all)' else f', {segment} {name}'}: {entered:,} people entered"),
             title_justify="left",
             box=None,
+            pad_edge=False,
+            collapse_padding=True,
         )
-        table.add_column("step")
+        table.add_column("step", min_width=max(len(row[2]) for row in own), overflow="fold")
         table.add_column("done", no_wrap=True)
-        for column in ("people", "of all", "left here", "on their way", "with errors", "median time"):
+        for column in ("people", "of all", "left\nhere", "on their\nway", "with\nerrors", "median\ntime"):
             table.add_column(column, justify="right")
         for _, _, step, is_required, _, _, completed, dropped, in_progress, with_errors, median in own:
             share = completed / entered if entered else 0.0
             table.add_row(
                 step if is_required else f"{step} [dim](optional)[/]",
-                f"[green]{'█' * round(share * 20)}[/][dim]{'░' * (20 - round(share * 20))}[/]",
+                f"[green]{'█' * round(share * BAR)}[/][dim]{'░' * (BAR - round(share * BAR))}[/]",
                 f"{completed:,}",
                 f"{share:.1%}",
                 f"{dropped:,}" if is_required else "–",

@@ -36,7 +36,7 @@ def show(scorecard: dict[str, Any], *, evidence: bool = False) -> None:
     for name, justify in (("", "left"), ("target", "right"), ("now", "right"), ("trend", "right"), ("began at", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     table.add_column("verdict")
-    table.add_column("since")
+    table.add_column("since", no_wrap=True)
     for row in scorecard["criteria"]:
         unit = row["unit"]
         sign = "<" if row["direction"] == "below" else "≥"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,8 +80,9 @@ def test_up_starts_an_empty_platform_and_its_printed_addresses_answer(home: Home
     summary = get(f"{api}/api/v1/summary/me?range=all", token)
     assert summary["userId"] == "me"
     assert int(str(summary["workouts"])) > 0
-    assert "workouts" in mesocycle(home, "summary", "me")
-    assert mesocycle(home, "records", "me").strip()
+    tables = [mesocycle(home, command, "me") for command in ("summary", "records")]
+    assert "workouts" in tables[0]
+    assert all(re.search(r"\d{4}-\d\d-\d\d", table) and "…" not in table for table in tables), "80 columns cut a date"
     assert "marts.user_summary" in mesocycle(home, "psql", "-c", r"\d marts.user_summary")
 
 
