@@ -24,6 +24,8 @@ from database.catalogue import publish_catalogue
 from domain.exercises.matching import match_names
 from domain.exercises.names import name_key
 from domain.workout_logs import ParsedLog, WorkoutLogError
+from domain.workout_logs.plausibility import LONGEST_WORKOUT_SECONDS
+from domain.workout_logs.values import is_assisted
 
 SAME_KG: Final = 0.06
 """Loads this close are one load in two roundings; the smallest plates differ by 0.25 kg."""
@@ -132,7 +134,10 @@ class _Set:
 
 @dataclass(frozen=True, slots=True)
 class _Workout:
-    """A workout of the file (key 0) or of the database, with its local start in the zone that its file was read in."""
+    """A workout of the file (key 0) or of the database, with its local start in the zone that its file was read in.
+
+    Where only the day is known, the local start is its noon in the user's own zone.
+    """
 
     key: int
     local: datetime
@@ -161,8 +166,9 @@ def import_log(
 ) -> ImportReport:
     """Merge one export into a user's workouts, in one transaction; the user is made if nobody has this id.
 
-    Local times are read in `timezone` (IANA), else the user's, else UTC. A file that was imported before (same bytes, same
-    unit, no other zone asked for) writes nothing at all. Unchanged workouts aren't touched, not even their `xid`.
+    Local times are read in `timezone` (IANA), else the user's, else UTC; days without times are the user's own. A file that was
+    imported before (same bytes, same unit, no other zone asked for) writes nothing at all. Unchanged workouts aren't touched,
+    not even their `xid`.
 
     Raises UnknownTimeZone and UnusableUserId, sentences for the person who asked.
     """
@@ -195,6 +201,7 @@ class _Import:
 
     def run(self) -> ImportReport:
         self.user_key, user_zone = self._user()
+        self._keep_days()
         before = self.connection.execute(
             "select import_key, weight_unit, time_zone from app.imports where user_key = %s and file_sha256 = %s",
             [self.user_key, self.sha256],
@@ -243,6 +250,21 @@ class _Import:
             row = self.connection.execute(query, [self.user_id]).fetchone()
         assert row is not None
         return row[0], row[1]
+
+    def _keep_days(self) -> None:
+        """Workouts without a time stay on their day: one that stands at noon elsewhere moves to noon in the user's zone.
+
+        Such are those that earlier versions stored at noon in the zone of the import, and those of a user whose zone changed.
+        """
+        self.connection.execute(
+            """
+            update app.workouts w set started_at = w.started_at at time zone i.time_zone at time zone u.time_zone, updated_at = now()
+            from app.imports i, app.users u
+            where w.user_key = %s and not w.has_start_time and i.import_key = w.import_key and u.user_key = w.user_key
+              and (w.started_at at time zone i.time_zone)::time = '12:00' and (w.started_at at time zone u.time_zone)::time <> '12:00'
+            """,
+            [self.user_key],
+        )
 
     def _blank_report(self) -> ImportReport:
         log = self.parsed
@@ -294,6 +316,7 @@ class _Import:
         }
         missing: dict[object, tuple[str, str, str]] = {}
         of_custom: dict[tuple[str, str | None], object] = {}
+        assisted: set[object] = set()
         measures = _rows(summary)
         for measure, name, hint, key in zip(measures, names, hints, found.astype(object).where(found.notna(), None), strict=True):
             if key is not None:
@@ -302,12 +325,13 @@ class _Import:
             full_name = (f"{name} ({hint})" if hint and hint.casefold() not in name.casefold() else name)[:LONGEST_NAME]
             identity = _custom_identity(full_name)
             of_custom[name, hint] = identity
+            if is_assisted(full_name):
+                assisted.add(identity)
             if identity not in customs and identity not in missing:
                 measured_in = "reps"
                 if not measure["has_reps"]:
                     measured_in = "seconds" if measure["has_time"] else "meters"
-                load_type = "assisted" if "assist" in full_name.casefold() else "external"
-                missing[identity] = (full_name, measured_in, load_type)
+                missing[identity] = (full_name, measured_in, "assisted" if identity in assisted else "external")
         if missing:
             rows = self.connection.execute(
                 """
@@ -324,6 +348,11 @@ class _Import:
                 ],
             ).fetchall()
             customs.update({_custom_identity(name): key for key, name in rows})
+        # Of names that earlier versions didn't understand.
+        self.connection.execute(
+            "update app.exercises set load_type = 'assisted' where load_type = 'external' and exercise_key = any(%s)",
+            [[customs[identity] for identity in assisted]],
+        )
         keys.update({pair: customs[identity] for pair, identity in of_custom.items()})
         self.exercise_keys = keys
         return len(names) - len(of_custom), len(of_custom), [name for name, _, _ in missing.values()]
@@ -345,24 +374,30 @@ class _Import:
                     notes=row["notes"],
                 )
             )
+        rows = _rows(self.parsed.workouts)
+        noons = self._noons({row["started_at_local"].date() for row in rows if not row["has_time"]})
         workouts = []
-        for row in _rows(self.parsed.workouts):
-            if row["started_at_utc"] is not None:
-                started_at = row["started_at_utc"].to_pydatetime().astimezone(UTC)
+        for row in rows:
+            wall = row["started_at_local"].to_pydatetime()
+            if not row["has_time"]:
+                local, started_at = datetime.combine(wall, time(12)), noons[wall.date()]
             else:
-                wall = row["started_at_local"].to_pydatetime()
-                if not row["has_time"]:
-                    # Noon keeps its date in every zone that the user may later be in.
-                    wall = datetime.combine(wall.date(), time(12))
-                started_at = wall.replace(tzinfo=self.zone).astimezone(UTC)
+                if row["started_at_utc"] is not None:
+                    started_at = row["started_at_utc"].to_pydatetime().astimezone(UTC)
+                else:
+                    started_at = wall.replace(tzinfo=self.zone).astimezone(UTC)
+                # Back from UTC: a wall time that the clock change skipped becomes the one that was on the clock.
+                local = started_at.astimezone(self.zone).replace(tzinfo=None)
+            duration = row["duration_seconds"]
+            if row["ended_at_local"] is not None:
+                duration = _seconds_until(row["ended_at_local"].to_pydatetime(), started_at, self.zone)
             workouts.append(
                 _Workout(
                     key=0,
-                    # Back from UTC: a wall time that the clock change skipped becomes the one that was on the clock.
-                    local=started_at.astimezone(self.zone).replace(tzinfo=None),
+                    local=local,
                     started_at=started_at,
                     has_start_time=row["has_time"],
-                    duration_seconds=row["duration_seconds"],
+                    duration_seconds=duration,
                     name=row["name"],
                     notes=row["notes"],
                     source=self.source,
@@ -374,6 +409,18 @@ class _Import:
             )
         workouts.sort(key=lambda workout: workout.started_at)
         return workouts
+
+    def _noons(self, days: Iterable[date]) -> dict[date, datetime]:
+        """Noon of each day in the user's zone: the marts tell the date of a workout by that zone, in Postgres's reading of its name."""
+        rows = self.connection.execute(
+            """
+            select day, (day + time '12:00') at time zone u.time_zone
+            from app.users u, unnest(%s::date[]) as day
+            where u.user_key = %s
+            """,
+            [sorted(days), self.user_key],
+        )
+        return {day: noon.astimezone(UTC) for day, noon in rows}
 
     def _existing(self) -> list[_Workout]:
         sets_of: dict[int, list[_Set]] = defaultdict(list)
@@ -392,7 +439,7 @@ class _Import:
         return [
             _Workout(
                 key=key,
-                local=started_at.astimezone(_zone(zone)).replace(tzinfo=None),
+                local=own_local or started_at.astimezone(_zone(zone)).replace(tzinfo=None),
                 started_at=started_at.astimezone(UTC),
                 has_start_time=has_start_time,
                 duration_seconds=duration,
@@ -404,10 +451,11 @@ class _Import:
                 is_deleted=is_deleted,
                 sets=tuple(sets_of[key]),
             )
-            for key, started_at, zone, has_start_time, duration, name, notes, source, through, fingerprint, is_deleted in self.connection.execute(
+            for key, started_at, own_local, zone, has_start_time, duration, name, notes, source, through, fingerprint, is_deleted in self.connection.execute(
                 """
-                select w.workout_key, w.started_at, coalesce(i.time_zone, u.time_zone), w.has_start_time, w.duration_seconds, w.name, w.notes,
-                  w.source, w.export_through, w.content_fingerprint, w.deleted_at is not null
+                select w.workout_key, w.started_at, case when not w.has_start_time then w.started_at at time zone u.time_zone end,
+                  coalesce(i.time_zone, u.time_zone), w.has_start_time, w.duration_seconds, w.name, w.notes, w.source, w.export_through,
+                  w.content_fingerprint, w.deleted_at is not null
                 from app.workouts w
                 join app.users u using (user_key)
                 left join app.imports i using (import_key)
@@ -767,6 +815,18 @@ class _Plan:
 
     def _is_older_than(self, workout: _Workout) -> bool:
         return self.through is None or self.through < self._through_of(workout)
+
+
+def _seconds_until(wall_end: datetime, started_at: datetime, zone: ZoneInfo) -> int | None:
+    """Seconds that passed until a wall time, None if it lies before the start or the app was left running.
+
+    An end in the hour that the clock repeats is its first run, or its second where the first lies before the start.
+    """
+    for fold in (0, 1):
+        seconds = (wall_end.replace(tzinfo=zone, fold=fold).astimezone(UTC) - started_at).total_seconds()
+        if seconds >= 0:
+            return round(seconds) if seconds <= LONGEST_WORKOUT_SECONDS else None
+    return None
 
 
 def _is_one_history(common: int, gone: int) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -33,8 +34,9 @@ class ParsedLog:
 
     workouts: one row per workout that has a set, in file order: workout_index (int64), started_at_local (wall time as
     written; of a file with offsets, see started_at_utc), started_at_utc (aware, only where the file names an offset),
-    has_time (False where it names only the day), name, notes (null if none), duration_seconds (Int64, null if unknown or
-    over six hours).
+    ended_at_local (wall time; only where this alone tells the duration, which then depends on the zone's clock changes),
+    has_time (False where it names only the day), name, notes (null if none), duration_seconds (Int64, null if unknown, over
+    six hours, or told by ended_at_local).
 
     sets: one row per set: workout_index, position (0.. within the workout, in file order), exercise_name, equipment_hint,
     set_type (SetType values), weight_kg (float, null for no load), reps (Int64), duration_seconds (float), distance_m
@@ -688,13 +690,14 @@ class _Table:
             sets[name] = sets[name].astype("str")
         first_rows = kept.drop_duplicates("workout_index")["row"].tolist()
         starts = [instants[row] for row in first_rows]
-        durations = self._workout_durations(first_rows, starts)
+        durations, ends = self._workout_durations(first_rows, starts)
         names = self.texts(Role.WORKOUT_NAME)
         workouts = pd.DataFrame(
             {
                 "workout_index": np.arange(len(keys), dtype=np.int64),
                 "started_at_local": pd.Series([start.local for start in starts if start], dtype="datetime64[us]"),
                 "started_at_utc": pd.Series([start.utc for start in starts if start], dtype="datetime64[us, UTC]"),
+                "ended_at_local": pd.Series(ends, dtype="datetime64[us]"),
                 "has_time": np.array([bool(start and start.has_time) for start in starts], dtype=bool),
                 "name": pd.Series([unify(names[row]) or None for row in first_rows], dtype="str"),
                 "notes": pd.Series(self._workout_notes(kept), dtype="str"),
@@ -709,20 +712,27 @@ class _Table:
         notes = pd.Series(texts[kept["row"].to_numpy()], index=kept.index, dtype=object)
         return [None if pd.isna(note) else str(note) for note in notes.groupby(kept["workout_index"]).first()]
 
-    def _workout_durations(self, rows: Sequence[int], starts: Sequence[Instant | None]) -> list[float]:
+    def _workout_durations(self, rows: Sequence[int], starts: Sequence[Instant | None]) -> tuple[list[float], list[datetime | None]]:
+        """Seconds (NaN: unknown) as written or between offsets, and the wall time of the end where only a zone can tell them."""
         column = self.column(Role.WORKOUT_DURATION)
         texts = self.texts(Role.WORKOUT_DURATION)
         ends = self.texts(Role.END)
         factor = values.SECONDS_PER_UNIT.get(column.unit or "s", 1.0) if column else 1.0
         written = self._durations([texts[row] for row in rows], seconds_per_number=factor, two_parts_are_hours=True)
-        result: list[float] = []
+        durations: list[float] = []
+        local_ends: list[datetime | None] = []
         for row, start, seconds in zip(rows, starts, written, strict=True):
             duration = float(seconds)
             end = self._instant(ends[row]) if ends[row].strip() else None
+            local_end: datetime | None = None
             if np.isnan(duration) and start is not None and end is not None and start.has_time and end.has_time:
-                duration = ((end.utc - start.utc) if end.utc and start.utc else (end.local - start.local)).total_seconds()
-            result.append(duration if 0 <= duration <= LONGEST_WORKOUT_SECONDS else np.nan)
-        return result
+                if start.offset is None and end.offset is None:
+                    local_end = end.local
+                else:
+                    duration = ((end.utc - start.utc) if end.utc and start.utc else (end.local - start.local)).total_seconds()
+            durations.append(duration if 0 <= duration <= LONGEST_WORKOUT_SECONDS else np.nan)
+            local_ends.append(local_end)
+        return durations, local_ends
 
     def _variant(self, headers: Sequence[str], instants: Sequence[Instant | None], unit: str | None) -> str:
         separators = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}

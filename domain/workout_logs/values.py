@@ -133,6 +133,22 @@ def _seconds_per(unit: str, text: str) -> float:
 _WARMUP_WORDS: Final = (
     "warm", "aufwarm", "echauff", "calent", "riscald", "aquec", "opwarm", "uppvarm", "oppvarm", "opvarm", "lammit", "rozgrz",
 )  # fmt: skip
+# Help with the own weight, in the languages of the apps. At the beginning of a word, so that `unassisted` isn't assisted.
+_ASSISTED_WORDS: Final = (
+    "assist", "asist", "asyst", "geassist", "unterstutz", "unterstuetz", "ondersteun", "auxiliad", "wspomagan", "avustet", "avustus",
+    "dopomoc", "con ayuda", "avec aide", "com ajuda", "com auxilio", "con aiuto", "met hulp", "mit hilfe", "med hjalp", "med hjelp",
+    "med hjælp",
+)  # fmt: skip
+_ASSISTING_MACHINES: Final = ("graviton", "gravitron", "гравитрон")
+_HELPERS: Final = ("band", "gummiband", "maschinen", "machine", "partner", "selbst")
+"""What German and Dutch write in one word with the help: `bandunterstützt`."""
+_WITHOUT: Final = (
+    "no", "non", "not", "without", "ohne", "nicht", "sans", "sin", "senza", "sem", "zonder", "niet", "utan", "uten", "uden", "bez",
+)  # fmt: skip
+_ASSISTED = re.compile(rf"(?<!\w)(?:{'|'.join(_HELPERS)})?(?:{'|'.join(_ASSISTED_WORDS + _ASSISTING_MACHINES)})")
+_UNASSISTED = re.compile(rf"(?<!\w)(?:{'|'.join(_WITHOUT)}) (?:{'|'.join(_ASSISTED_WORDS)})")
+# German and Dutch have one word for a pull-up with help and a row with the chest on a pad.
+_CHEST_SUPPORTED_ROW = re.compile(r"(?=.*(?:brust|borst))(?=.*(?:ruder|row|roei))")
 _DROP_WORDS: Final = ("drop", "degress", "descend", "decresc", "reduktion", "reduz", "abnehm", "stripping", "myo", "cluster", "rest pause")
 _FAILURE_WORDS: Final = ("fail", "versag", "echec", "fallo", "cedim", "falha", "falen", "misslyck", "amrap", "porazk")
 _REST_WORDS: Final = (
@@ -179,6 +195,12 @@ def read_set_mark(text: str) -> SetType | str:
         if any(stem in word for stem in words):
             return mark
     return UNKNOWN
+
+
+def is_assisted(exercise_name: str) -> bool:
+    """Whether the name says that the load of this exercise is help, so that less is more."""
+    words = plain(exercise_name)
+    return bool(_ASSISTED.search(words)) and not _UNASSISTED.search(words) and not _CHEST_SUPPORTED_ROW.match(words)
 
 
 def is_true(text: str) -> bool:

@@ -273,6 +273,83 @@ def test_times_that_a_clock_change_skipped_or_repeated_are_read_and_met_again(co
     assert state(connection) == before
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "seconds"),
+    [
+        ("31 Mar 2024, 01:30", "31 Mar 2024, 03:30", 3600),
+        ("27 Oct 2024, 01:30", "27 Oct 2024, 03:30", 10800),
+        ("26 Oct 2025, 02:50", "26 Oct 2025, 02:10", 1200),
+        ("26 Oct 2025, 02:10", "26 Oct 2025, 02:50", 2400),
+        ("30 Mar 2024, 23:00", "31 Mar 2024, 06:00", 6 * 3600),
+        ("26 Oct 2024, 23:00", "27 Oct 2024, 05:00", None),
+        ("5 Mar 2024, 18:00", "5 Mar 2024, 19:00", 3600),
+        ("5 Mar 2024, 18:00", "5 Mar 2024, 17:59", None),
+        ("5 Mar 2024, 18:00", "6 Mar 2024, 00:01", None),
+    ],
+)
+def test_a_workout_lasts_as_long_as_it_did_whatever_the_clock_change_made_of_its_end(
+    connection: psycopg.Connection, start: str, end: str, seconds: int | None
+) -> None:
+    row = f'Legs,"{start}","{end}",,{SQUAT},,,0,normal,60,8,,,'
+    take(connection, f"{HEVY_HEADER}\n{row}".encode(), unit=None, timezone="Europe/Berlin", name="hevy.csv")
+    assert connection.execute("select duration_seconds from app.workouts").fetchall() == [(seconds,)]
+
+
+def fitnotes(*days: str) -> bytes:
+    """An export without times: three sets of each day."""
+    return "\n".join([FITNOTES_HEADER, *(f"{day},{SQUAT},Legs,{kg},kgs,{reps},,,," for day in days for _, kg, reps in DAY_1[1])]).encode()
+
+
+def local_dates(connection: psycopg.Connection) -> list[tuple[str]]:
+    """The date of each workout as the marts tell it."""
+    return connection.execute(
+        "select (w.started_at at time zone u.time_zone)::date::text from app.workouts w join app.users u using (user_key) order by 1"
+    ).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"),
+    [
+        *((own, asked)
+          for own in ("UTC", "Pacific/Auckland", "Pacific/Pago_Pago", "Pacific/Kiritimati", "Asia/Kolkata")
+          for asked in (None, "Pacific/Auckland", "Pacific/Pago_Pago")),
+        ("america/los_angeles", "Pacific/Auckland"),  # a name that only Postgres knows
+    ],
+)  # fmt: skip
+def test_a_day_without_a_time_is_the_users_day_whatever_the_zone_asked_for(
+    connection: psycopg.Connection, own: str, asked: str | None
+) -> None:
+    connection.execute("insert into app.users (user_id, time_zone) values ('me', %s)", [own])
+    take(connection, fitnotes("2024-01-10", "2024-07-10"), unit=None, timezone=asked, name="fitnotes.csv")
+    assert local_dates(connection) == [("2024-01-10",), ("2024-07-10",)]
+    before = state(connection)
+    report = take(connection, fitnotes("2024-01-10", "2024-07-10"), unit=None, timezone="Asia/Tokyo", name="fitnotes.csv")
+    assert (report.workouts_new, report.workouts_unchanged) == (0, 2)
+    assert state(connection) == before
+
+
+def test_a_day_that_an_earlier_version_stored_at_noon_elsewhere_is_put_right_and_not_doubled(connection: psycopg.Connection) -> None:
+    connection.execute("insert into app.users (user_id, time_zone) values ('me', 'UTC')")
+    first = fitnotes("2024-01-10", "2024-07-10")
+    take(connection, first, unit=None, timezone="Pacific/Auckland", name="fitnotes.csv")
+    for content in (first, fitnotes("2024-01-10", "2024-07-10", "2024-07-11")):
+        connection.execute(
+            "update app.workouts set started_at = ((started_at at time zone 'UTC')::date + time '12:00') at time zone 'Pacific/Auckland'"
+        )
+        assert local_dates(connection) == [("2024-01-09",), ("2024-07-10",)]
+        report = take(connection, content, unit=None, timezone="Pacific/Auckland", name="fitnotes.csv")
+        assert (report.workouts_new, report.workouts_deleted) == (0 if content == first else 1, 0)
+        assert local_dates(connection)[:2] == [("2024-01-10",), ("2024-07-10",)]
+    assert len(local_dates(connection)) == 3
+
+
+def test_a_day_without_a_time_stays_when_the_users_zone_changes(connection: psycopg.Connection) -> None:
+    take(connection, fitnotes("2024-01-10"), unit=None, name="fitnotes.csv")
+    connection.execute("update app.users set time_zone = 'Pacific/Auckland'")
+    report = take(connection, fitnotes("2024-01-10", "2024-01-11"), unit=None, name="fitnotes.csv")
+    assert (report.workouts_new, local_dates(connection)) == (1, [("2024-01-10",), ("2024-01-11",)])
+
+
 def test_the_same_workout_from_another_app_is_met_by_its_minute(connection: psycopg.Connection) -> None:
     take(connection, strong(DAY_1))
     rows = [
@@ -339,6 +416,16 @@ def test_a_known_name_becomes_the_catalogue_exercise_and_an_unknown_one_the_user
     take(connection, strong(("2024-03-02 10:00:00", [("Zercher Moon Walk", 25, 8)])))
     take(connection, strong(("2024-03-02 10:00:00", [("Zercher Moon Walk", 25, 8)])), user="somebody else")
     assert connection.execute("select count(*) from app.exercises where name = 'Zercher Moon Walk'").fetchone() == (2,)
+
+
+def test_the_users_own_assisted_exercise_is_one_in_every_language(connection: psycopg.Connection) -> None:
+    sets = [(name, 40, 5) for name in ("Klimmzug (Unterstützt)", "Fondos asistidos", "Brustunterstütztes Rudern")]
+    take(connection, strong(("2024-03-01 10:00:00", sets)))
+    query = "select name from app.exercises where user_key is not null and load_type = 'assisted' order by name"
+    assert connection.execute(query).fetchall() == [("Fondos asistidos",), ("Klimmzug (Unterstützt)",)]
+    connection.execute("update app.exercises set load_type = 'external' where user_key is not null")  # as earlier versions had it
+    take(connection, strong(("2024-03-01 10:00:00", sets), ("2024-03-02 10:00:00", sets[:2])))
+    assert connection.execute(query).fetchall() == [("Fondos asistidos",), ("Klimmzug (Unterstützt)",)]
 
 
 @pytest.mark.parametrize("user", ["", "x" * 129, "a\nb", "a\x00b", "a\x7fb"])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from domain.vocabulary import KG_PER_LB, WeightUnit, WorkoutSource
-from domain.workout_logs import EmptyFile, ParsedLog, UnknownFormat, WeightUnitMissing, read_log
+from domain.workout_logs import EmptyFile, ParsedLog, UnknownFormat, WeightUnitMissing, read_log, values
 
 STRONG = "Date,Workout Name,Duration,Exercise Name,Set Order,Weight,Reps,Distance,Seconds,Notes,Workout Notes,RPE"
 HEVY = (
@@ -84,7 +84,7 @@ def test_the_words_of_hevy_become_set_types(word: str, set_type: str) -> None:
     assert log.sets["set_type"].tolist() == [set_type]
     assert log.sets["superset"].tolist() == ["0"]
     assert log.sets["rpe"].tolist() == [8.5]
-    assert log.workouts["duration_seconds"].tolist() == [3600]
+    assert log.workouts["ended_at_local"].tolist() == [datetime(2024, 3, 5, 19)]
 
 
 # -- quoting, separators, encodings ------------------------------------------------------------------------------------
@@ -185,7 +185,9 @@ def test_a_header_repeated_further_down_is_no_row() -> None:
 def test_dates_whose_comma_isnt_quoted_are_put_together_again() -> None:
     row = "Push,30 Jun 2025, 19:56,30 Jun 2025, 20:56,,Bench Press,,,0,normal,60,8,,,"
     log = _read("\n".join([HEVY, row, row.replace("0,normal", "1,normal")]))
-    assert log.workouts[["started_at_local", "duration_seconds"]].values.tolist() == [[pd.Timestamp("2025-06-30 19:56"), 3600]]
+    assert log.workouts[["started_at_local", "ended_at_local"]].values.tolist() == [
+        [pd.Timestamp("2025-06-30 19:56"), pd.Timestamp("2025-06-30 20:56")]
+    ]
     assert log.sets["weight_kg"].tolist() == [60.0, 60.0]
 
 
@@ -274,6 +276,43 @@ def test_distances_are_meters_whatever_their_unit_and_unknown_without_one() -> N
 def test_durations_in_every_spelling_are_seconds_and_unknown_beyond_six_hours(written: str, seconds: int | None) -> None:
     duration = _strong(_set().replace("1h 2m", written)).workouts["duration_seconds"]
     assert duration.isna().all() if seconds is None else duration.tolist() == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "seconds", "ended_at_local"),
+    [
+        ("5 Mar 2024, 18:00", "5 Mar 2024, 19:00", None, datetime(2024, 3, 5, 19)),
+        ("2024-03-05T18:00:00+01:00", "2024-03-05T18:30:00Z", 5400, None),
+        ("2024-03-05T18:00:00+01:00", "2024-03-06T18:30:00+01:00", None, None),
+        ("5 Mar 2024, 18:00", "", None, None),
+    ],
+)
+def test_an_end_without_offset_is_handed_on_and_one_with_an_offset_tells_the_duration(
+    start: str, end: str, seconds: int | None, ended_at_local: datetime | None
+) -> None:
+    workout = _read(f'{HEVY}\nPush,"{start}","{end}",,Bench Press,,,0,normal,60,8,,,').workouts.iloc[0]
+    assert (None if pd.isna(workout["duration_seconds"]) else workout["duration_seconds"]) == seconds
+    assert (None if pd.isna(workout["ended_at_local"]) else workout["ended_at_local"]) == ended_at_local
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Pull Up (Assisted)", "Machine assist dip", "Klimmzug (Unterstützt)", "Klimmzug (Unterstuetzt)", "Bandunterstützte Klimmzüge",
+     "Dips (Assistiert)", "Brustdips (Unterstützt)", "Klimmzug zur Brust, unterstützt", "Fondos asistidos", "Dominadas con ayuda",
+     "Tractions assistées", "Trazioni assistite", "Barra fixa assistida", "Barra fixa no graviton", "Optrekken (Geassisteerd)",
+     "Optrekken (Ondersteund)", "Assisterade chins", "Chins med hjälp", "Assisteret dip", "Podciąganie wspomagane", "Leuanveto avustettuna"],
+)  # fmt: skip
+def test_an_exercise_with_help_is_told_by_its_name_in_every_language(name: str) -> None:
+    assert values.is_assisted(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Pull Up", "Unassisted Pull Up", "Pull Up (not assisted)", "Klimmzug ohne Unterstützung", "Dominadas sin asistencia",
+     "Brustunterstütztes Rudern", "Rudern (Brust unterstützt)", "Roeien, borst ondersteund", "Chest Supported Row", "Dips", "💪"],
+)  # fmt: skip
+def test_an_exercise_without_help_isnt_assisted_whatever_its_name_sounds_like(name: str) -> None:
+    assert not values.is_assisted(name)
 
 
 @pytest.mark.parametrize(
