@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.supervisors import Multiprocess
 
 from api.errors import BAD_REQUEST, HEAD_TOO_LARGE, MEDIA_TYPE, Problem
-from api.fast_lane import FastCycle
+from api.fast_lane import EventCycle, FastCycle
 from api.representation import Headers
 from api.settings import Settings, load_settings
 
@@ -41,7 +41,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._idle_since: float | None = None
         self._head_bytes = 0
         self._running: RequestResponseCycle | None = None
-        self._fast: FastCycle | None = None
+        self._event: EventCycle | None = None
         application: Application = self.config.loaded_app
         self.header_bytes, self.body_seconds = application.state.settings.header_bytes, application.state.settings.body_seconds
         self._fast_lane = application.fast_lane
@@ -63,29 +63,27 @@ class PatientProtocol(HttpToolsProtocol):
         if self._fast_lane is not None and self._is_common():
             cycle = self._fast_lane.enter(self, self.parser.get_method(), self.url, self.headers)
             if cycle is not None:
-                self.cycle = self._fast = cycle  # type: ignore[assignment]
-                if cycle.is_whole:
-                    cycle.go()
+                self.cycle = cycle  # type: ignore[assignment]
+                if isinstance(cycle, EventCycle):
+                    self._event, self._in_body_since = cycle, self.loop.time()
                 else:
-                    self._in_body_since = self.loop.time()
+                    self._fast_lane.read(cycle)
                 return
         super().on_headers_complete()
         self._in_body_since = self.loop.time()
 
     def on_body(self, body: bytes) -> None:
-        if isinstance(self.cycle, FastCycle):
+        if isinstance(self.cycle, EventCycle):
             self.cycle.body += body
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_body_since = None
-        cycle = self.cycle
-        if not isinstance(cycle, FastCycle):
+        if isinstance(self.cycle, EventCycle):
+            self.cycle.go()
+        elif not isinstance(self.cycle, FastCycle):
             super().on_message_complete()
-        elif not cycle.is_whole:
-            cycle.is_whole = True
-            cycle.go()
 
     def _is_common(self) -> bool:
         """HTTP/1.1 on a connection that stays and on which no other answer is under way."""
@@ -111,7 +109,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Start the application's task for a request that the fast lane could not answer, with as much of its body as has come."""
         if self.transport.is_closing():
             return
-        self._fast = None
+        self._event = None
         path, _, query = cycle.url.partition(b"?")
         scope = cycle.scope
         scope["method"] = cycle.lane.method
@@ -194,8 +192,8 @@ class PatientProtocol(HttpToolsProtocol):
         """End the connection if its client keeps us waiting for too long."""
         if self.transport.is_closing():
             return
-        if self._fast is not None and not self._fast.response_complete:
-            self._fast.look()
+        if self._event is not None and not self._event.response_complete:
+            self._event.look()
         if _is_over(self._stuck_since, WRITE_SECONDS, now):
             self.transport.abort()
         elif _is_over(self._waits_since, HEAD_SECONDS, now) or _is_over(self._idle_since, self.timeout_keep_alive, now):
