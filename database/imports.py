@@ -3,6 +3,8 @@
 How two exports are the same history: workouts meet by the minute of their local start, or by their local day where one
 export knows no times; loads are compared within the rounding of a unit's conversion. An export's age is the start of its
 last workout. What a newer export says replaces what an older one said; an older one only adds what no newer one covers.
+Two exports of one form (same columns, same unit) are compared to the last digit; of another form, only what differs by more
+than a conversion may make of it is another thing, and what it leaves blank it doesn't know.
 """
 
 import hashlib
@@ -11,7 +13,7 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -33,12 +35,16 @@ SAME_SECONDS: Final = 1.0
 SAME_DAY_SHARE: Final = 0.6
 """A day without times is the same as workouts with times when this share of the smaller one's sets is in the other."""
 WHOLE_DAY_SHARE: Final = 0.9
+SAME_STORED: Final = 1e-6
+"""Numbers this close are one number that was stored in single precision."""
 ABSENT: Final = "absent"
 """Fingerprint of a workout that a newer export of its app no longer has: deleted or moved there."""
 OWN_SOURCES: Final = frozenset({"app", "simulation"})
 """What the app itself recorded is never replaced by an export."""
 LONGEST_NAME: Final = 300
 MOST_REASONS: Final = 12
+MOST_DIGESTS: Final = 10_000
+"""Of how many rejected rows an import remembers the digests, to tell a row that can't be read any more from one that never could."""
 
 
 class UnknownTimeZone(WorkoutLogError):
@@ -150,6 +156,8 @@ class _Workout:
     export_through: datetime | None
     fingerprint: str | None
     is_deleted: bool
+    form: tuple[str, str] | None
+    """Of the export that wrote it last."""
     sets: tuple[_Set, ...]
 
     @property
@@ -217,13 +225,14 @@ class _Import:
         self.through = max((workout.local for workout in incoming), default=None)
         existing = self._existing()
         self.import_key = self._import_row(before[0] if before else None)
-        has_new_rejections = self._write_rejected(is_again=before is not None)
+        self._write_rejected(is_again=before is not None)
+        others = self._other_imports()
         plan = _Plan(self.source, self.through, self._known_throughs(), moves_starts=self.asked_zone is not None)
         plan.merge(existing, incoming)
-        if not has_new_rejections:
-            # A row that can't be read any more would look like a workout that was deleted.
+        own = _Export(incoming[0].local if incoming else None, self.through, _digests(self.parsed.rejected))
+        if own.rejects_nothing_new(others):
             plan.find_deleted(existing, incoming)
-        plan.leave_deleted(incoming, self._newer_imports())
+        plan.leave_deleted(incoming, [other for other in others if own.is_older_than(other) and other.rejects_nothing_new([own, *others])])
         self._apply(plan)
         report = replace(
             report,
@@ -233,7 +242,7 @@ class _Import:
             workouts_deleted=len(plan.deleted),
             workouts_not_restored=len(plan.not_restored),
         )
-        self._store_report(report, incoming, plan)
+        self._store_report(report, own, plan)
         return report
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -404,6 +413,7 @@ class _Import:
                     export_through=None,
                     fingerprint=None,
                     is_deleted=False,
+                    form=_form(self.parsed.variant, self.parsed.weight_unit),
                     sets=tuple(sets_of[row["workout_index"]]),
                 )
             )
@@ -449,13 +459,29 @@ class _Import:
                 export_through=through,
                 fingerprint=fingerprint,
                 is_deleted=is_deleted,
+                form=_form(variant, unit),
                 sets=tuple(sets_of[key]),
             )
-            for key, started_at, own_local, zone, has_start_time, duration, name, notes, source, through, fingerprint, is_deleted in self.connection.execute(
+            for (
+                key,
+                started_at,
+                own_local,
+                zone,
+                has_start_time,
+                duration,
+                name,
+                notes,
+                source,
+                through,
+                fingerprint,
+                is_deleted,
+                variant,
+                unit,
+            ) in self.connection.execute(
                 """
                 select w.workout_key, w.started_at, case when not w.has_start_time then w.started_at at time zone u.time_zone end,
                   coalesce(i.time_zone, u.time_zone), w.has_start_time, w.duration_seconds, w.name, w.notes, w.source, w.export_through,
-                  w.content_fingerprint, w.deleted_at is not null
+                  w.content_fingerprint, w.deleted_at is not null, i.variant, i.weight_unit
                 from app.workouts w
                 join app.users u using (user_key)
                 left join app.imports i using (import_key)
@@ -479,18 +505,21 @@ class _Import:
         )
         return dict(rows.fetchall())
 
-    def _newer_imports(self) -> list[tuple[datetime, datetime]]:
-        """First and last start of newer exports of the same app in which every row could be used."""
+    def _other_imports(self) -> list["_Export"]:
+        """The imports of this user and app before this one."""
         rows = self.connection.execute(
             """
-            select (report ->> 'first_workout_at')::timestamp, export_through
+            select (report ->> 'first_workout_at')::timestamp, export_through, report -> 'rejected_digests',
+              coalesce((report ->> 'rejected_rows')::integer, 0)
             from app.imports
-            where user_key = %s and source = %s and export_through > %s and report ->> 'first_workout_at' is not null
-              and coalesce((report ->> 'rejected_rows')::integer, 0) = 0
+            where user_key = %s and source = %s and import_key <> %s
             """,
-            [self.user_key, self.source, self.through],
+            [self.user_key, self.source, self.import_key],
         )
-        return [(row[0], row[1]) for row in rows]
+        return [
+            _Export(first, through, Counter(digests) if digests is not None else Counter() if rejected == 0 else None)
+            for first, through, digests, rejected in rows
+        ]
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -524,12 +553,12 @@ class _Import:
         assert row is not None
         return int(row[0])
 
-    def _write_rejected(self, *, is_again: bool) -> bool:
-        """Keep the rows that can't be used, each once, however many exports repeat it. Returns whether any is new."""
+    def _write_rejected(self, *, is_again: bool) -> None:
+        """Keep the rows that can't be used, each once, however many exports repeat it."""
         if is_again:
             self.connection.execute("delete from app.rejected_rows where import_key = %s", [self.import_key])
         if self.parsed.rejected.empty:
-            return False
+            return
         known = Counter(
             row[0]
             for row in self.connection.execute(
@@ -544,7 +573,6 @@ class _Import:
             else:
                 fresh.append((self.source, self.user_key, self.import_key, self.file_name, rejected["line"], text, rejected["reason"]))
         _copy(self.connection, "app.rejected_rows (source, user_key, import_key, file_name, line, raw_text, reason)", fresh)
-        return bool(fresh)
 
     def _apply(self, plan: "_Plan") -> None:
         if plan.new:
@@ -629,7 +657,7 @@ class _Import:
             ),
         )
 
-    def _store_report(self, report: ImportReport, incoming: Sequence[_Workout], plan: "_Plan") -> None:
+    def _store_report(self, report: ImportReport, own: "_Export", plan: "_Plan") -> None:
         details = {
             "data_rows": report.data_rows,
             "workouts": report.workouts,
@@ -649,10 +677,34 @@ class _Import:
             "custom_exercises": report.custom_exercises,
             "custom_exercises_created": list(report.custom_exercises_created),
             "warnings": list(report.warnings),
-            "first_workout_at": incoming[0].local.isoformat() if incoming else None,
+            "first_workout_at": own.first.isoformat() if own.first else None,
+            "rejected_digests": None if own.rejected is None else sorted(own.rejected.elements()),
             "unchanged_workout_keys": sorted(plan.unchanged_keys),
         }
         self.connection.execute("update app.imports set report = %s where import_key = %s", [Jsonb(details), self.import_key])
+
+
+@dataclass(frozen=True)
+class _Export:
+    """What one export of an app's history tells: its first and last local start, and digests of the rows that couldn't be used."""
+
+    first: datetime | None
+    through: datetime | None
+    rejected: Counter[str] | None
+    """None where they aren't known."""
+
+    def is_older_than(self, other: "_Export") -> bool:
+        return self.through is not None and other.through is not None and self.through < other.through
+
+    def rejects_nothing_new(self, others: Iterable["_Export"]) -> bool:
+        """Whether no other, older export could read what this one can't: such a row would look like a workout that was deleted."""
+        if self.rejected is None:
+            return False
+        known: Counter[str] = Counter()
+        for other in others:
+            if other is not self and other.rejected and not self.is_older_than(other):
+                known |= other.rejected
+        return self.rejected <= known
 
 
 class _Plan:
@@ -718,6 +770,19 @@ class _Plan:
             return
         if old.is_deleted:
             self.updated.append(replace(new, key=old.key))
+            return
+        if old.form is not None and old.form == new.form:
+            told = replace(
+                new,
+                key=old.key,
+                started_at=new.started_at
+                if self.moves_starts or abs(new.started_at - old.started_at) < timedelta(minutes=1)
+                else old.started_at,
+            )
+            if _tell_the_same(old, told):
+                self._leave(old)
+            else:
+                self.updated.append(told)
             return
         same_source = old.source == new.source
         if _same_content(old.sets, new.sets, in_order=same_source):
@@ -798,9 +863,12 @@ class _Plan:
         if _is_one_history(len(inside) - len(gone), len(gone)):
             self.deleted = gone
 
-    def leave_deleted(self, incoming: Sequence[_Workout], newer: Sequence[tuple[datetime, datetime]]) -> None:
+    def leave_deleted(self, incoming: Sequence[_Workout], newer: Iterable[_Export]) -> None:
         """Workouts of this older export that a newer one, of the same history, no longer has: they aren't brought back."""
-        for first, last in newer:
+        for export in newer:
+            first, last = export.first, export.through
+            if first is None or last is None:
+                continue
             gone = [w for w in self.new if first <= w.local <= last]
             inside = sum(1 for w in incoming if first <= w.local <= last)
             if gone and _is_one_history(inside - len(gone), len(gone)):
@@ -831,6 +899,38 @@ def _seconds_until(wall_end: datetime, started_at: datetime, zone: ZoneInfo) -> 
 
 def _is_one_history(common: int, gone: int) -> bool:
     return gone > 0 and common >= gone and gone <= max(1, (common + gone) // 5)
+
+
+def _form(variant: str | None, unit: str | None) -> tuple[str, str] | None:
+    """Variant and unit of an export, by which two of them write the same number alike; None where no export or each row says the unit."""
+    return None if variant is None or unit is None or unit == "per row" else (variant, unit)
+
+
+def _tell_the_same(one: _Workout, other: _Workout) -> bool:
+    """Whether nothing that is stored differs."""
+    return (
+        (one.started_at, one.has_start_time, one.duration_seconds, one.name, one.notes)
+        == (other.started_at, other.has_start_time, other.duration_seconds, other.name, other.notes)
+        and len(one.sets) == len(other.sets)
+        and all(
+            _is_stored_as(mine, theirs)
+            for a, b in zip(one.sets, other.sets, strict=True)
+            for mine, theirs in zip(astuple(a), astuple(b), strict=True)
+        )
+    )
+
+
+def _is_stored_as(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=SAME_STORED)
+    return bool(one == other)
+
+
+def _digests(rejected: pd.DataFrame) -> Counter[str] | None:
+    """Of rejected rows' texts; None where they are too many to remember with the import."""
+    if len(rejected) > MOST_DIGESTS:
+        return None
+    return Counter(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:12] for text in rejected["raw_text"])
 
 
 def _same_set(one: _Set, other: _Set) -> bool:

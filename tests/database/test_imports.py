@@ -80,10 +80,25 @@ def live(connection: psycopg.Connection, user: str = "me") -> list[tuple[Any, ..
     ).fetchall()
 
 
+def details(connection: psycopg.Connection, user: str = "me") -> list[tuple[Any, ...]]:
+    """(seconds of the workout, kg, reps, RPE, metres) of every set that counts."""
+    return connection.execute(
+        """
+        select w.duration_seconds, s.weight_kg, s.reps, s.rpe, s.distance_m
+        from app.workouts w join app.users u using (user_key) join app.workout_sets s using (workout_key)
+        where u.user_id = %s and w.deleted_at is null
+        order by w.started_at, s.position
+        """,
+        [user],
+    ).fetchall()
+
+
 SQUAT = "Squat (Barbell)"
+UNREADABLE = f'2024-03-02 10:00:00,"Legs",1h,"{SQUAT}",1,heavy,5,0,0,,,\n'.encode()
 DAY_1 = ("2024-03-01 18:30:10", [(SQUAT, 60, 8), (SQUAT, 60, 8), (SQUAT, 65, 6)])
 DAY_2 = ("2024-03-03 18:31:20", [(SQUAT, 62.5, 8), (SQUAT, 62.5, 7)])
 DAY_3 = ("2024-03-05 18:32:30", [(SQUAT, 65, 8)])
+DAY_4 = ("2024-03-07 18:33:40", [(SQUAT, 65, 9)])
 
 
 # -- once ----------------------------------------------------------------------------------------------------------------
@@ -193,6 +208,22 @@ def test_a_deleted_workout_isnt_brought_back_by_an_older_export(connection: psyc
     take(connection, strong(DAY_1, DAY_3, ("2024-03-09 10:00:00", [(SQUAT, 70, 5)])))
     report = take(connection, strong(DAY_1, DAY_2, DAY_3))
     assert (report.workouts_new, report.workouts_not_restored) == (0, 1)
+
+
+@pytest.mark.parametrize("is_newer_first", [False, True])
+def test_a_row_that_no_export_could_read_hides_no_deletion(connection: psycopg.Connection, is_newer_first: bool) -> None:
+    older, newer = strong(DAY_1, DAY_2, DAY_3) + UNREADABLE, strong(DAY_1, DAY_3, DAY_4) + UNREADABLE
+    for content in (newer, older) if is_newer_first else (older, newer):
+        take(connection, content)
+    assert [row[0][:10] for row in live(connection)] == ["2024-03-01"] * 3 + ["2024-03-05", "2024-03-07"]
+
+
+@pytest.mark.parametrize("is_newer_first", [False, True])
+def test_a_row_that_only_the_newer_export_could_not_read_is_no_deletion(connection: psycopg.Connection, is_newer_first: bool) -> None:
+    older, newer = strong(DAY_1, DAY_2, DAY_3), strong(DAY_1, DAY_3, DAY_4) + UNREADABLE
+    for content in (newer, older) if is_newer_first else (older, newer):
+        take(connection, content)
+    assert len(live(connection)) == 7
 
 
 def test_a_workout_that_comes_back_in_a_newer_export_counts_again(connection: psycopg.Connection) -> None:
@@ -543,6 +574,31 @@ def test_a_real_export_cut_short_and_then_whole_equals_the_whole(database: Datab
         assert len(live(connection, "at once")) == len(read_log(content, file_name=name, weight_unit=unit).sets)
 
 
+@pytest.mark.parametrize("is_newer_first", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after", "now"),
+    [
+        ("1h,#,1,60,8,0,0,,,9", "1h,#,1,60,8,0,0,,,", (3600, 60.0, 8, None, None)),
+        ("1h,#,1,60,8,0,0,,,9", "1h,#,1,60.05,8,0,0,,,9", (3600, 60.05, 8, 9.0, None)),
+        ("1h,#,1,40,0,20,0,,,", "1h,#,1,40,0,29,0,,,", (3600, 40.0, None, None, 29.0)),
+        ("2h,#,1,60,8,0,0,,,", "2h 0m 59s,#,1,60,8,0,0,,,", (7259, 60.0, 8, None, None)),
+        ("2h,#,1,60,8,0,0,,,", "9h,#,1,60,8,0,0,,,", (None, 60.0, 8, None, None)),
+    ],
+)
+def test_a_newer_export_of_one_form_is_believed_to_the_last_digit(
+    connection: psycopg.Connection, before: str, after: str, now: tuple[Any, ...], is_newer_first: bool
+) -> None:
+    def export(workout: str, *more: str) -> bytes:
+        rows = [f'2024-03-01 18:30:10,"Legs",{workout.replace("#", SQUAT)}', *more]
+        return "\n".join([HEADER.replace("Distance", "Distance (meters)"), *rows, ""]).encode()
+
+    older, newer = export(before), export(after, f'2024-03-05 18:30:10,"Legs",1h,"{SQUAT}",1,65,8,5,0,,,')
+    for content in (newer, older) if is_newer_first else (older, newer):
+        take(connection, content)
+    assert details(connection)[0] == now
+    assert not take(connection, newer + b"\n").changed
+
+
 # -- any order -----------------------------------------------------------------------------------------------------------
 
 
@@ -550,17 +606,22 @@ def test_a_real_export_cut_short_and_then_whole_equals_the_whole(database: Datab
 def versions_and_order(draw: st.DrawFn) -> tuple[list[bytes], list[int]]:
     """Exports of one growing history, each newer than the one before, and an order to import them in, with repeats."""
     days = [(f"2024-03-{day:02} 18:30:{day:02}", [(SQUAT, 50 + day, 5), (SQUAT, 50 + day, 6)]) for day in range(1, 7)]
-    versions = [strong(*days)]
+    unreadable = draw(st.sampled_from([b"", UNREADABLE]))
+    versions = [strong(*days) + unreadable]
     may_delete = True
     for day in range(7, 7 + draw(st.integers(1, 3))):
         days = [*days, (f"2024-03-{day:02} 18:30:{day:02}", [(SQUAT, 50 + day, 5)])]
         edited = draw(st.integers(0, len(days) - 1))
-        days[edited] = (days[edited][0], [(SQUAT, draw(st.integers(20, 200)), draw(st.integers(1, 12)))])
+        rpe = draw(st.sampled_from(["", 7, 8.5]))
+        if draw(st.booleans()):
+            days[edited] = (days[edited][0], [(SQUAT, draw(st.integers(20, 200)), draw(st.integers(1, 12)), rpe)])
+        else:
+            days[edited] = (days[edited][0], [(SQUAT, *one[1:3], rpe) for one in days[edited][1]])
         if may_delete and draw(st.booleans()):
             # Within the span of every version: what lies before the first workout of an export, it says nothing about.
             days.pop(draw(st.integers(1, 4)))
             may_delete = False
-        versions.append(strong(*days))
+        versions.append(strong(*days, duration=draw(st.sampled_from(["1h", "1h 1m", "59m"]))) + unreadable)
     order = draw(st.permutations(range(len(versions))))
     return versions, [*order, *draw(st.lists(st.sampled_from(order), max_size=3))]
 
@@ -576,6 +637,7 @@ def test_whatever_the_order_of_the_exports_the_newest_one_stands(
         take(module_connection, versions[index], user=users[0])
     take(module_connection, versions[-1], user=users[1])
     assert live(module_connection, users[0]) == live(module_connection, users[1])
+    assert details(module_connection, users[0]) == details(module_connection, users[1])
 
 
 def test_a_file_in_which_no_row_can_be_used_leaves_its_rows_and_reasons(connection: psycopg.Connection) -> None:
