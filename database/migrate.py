@@ -6,12 +6,22 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from database.connection import connect
+
 MIGRATIONS = Path(__file__).parent / "migrations"
+LEARN_TIME_ZONES = """
+insert into app.time_zones (name)
+select name from pg_timezone_names where name !~ '^(posix|right)/' and name not in ('posixrules', 'localtime', 'Factory')
+on conflict do nothing
+"""
+"""Names come with releases of Postgres or of the machine's time zone data."""
 
 
 def migrate(owner_url: str) -> None:
-    """Run every migration that this database doesn't have yet; each in its own transaction. Safe to run again."""
+    """Run every migration that this database doesn't have yet, each in its own transaction, and learn new time zones. Safe to run again."""
     command.upgrade(_config(owner_url), "head")
+    with connect(owner_url) as connection:
+        connection.execute(LEARN_TIME_ZONES)
 
 
 def newest_revision() -> str:

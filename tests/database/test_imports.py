@@ -605,7 +605,9 @@ def test_a_newer_export_of_one_form_is_believed_to_the_last_digit(
 @st.composite
 def versions_and_order(draw: st.DrawFn) -> tuple[list[bytes], list[int]]:
     """Exports of one growing history, each newer than the one before, and an order to import them in, with repeats."""
-    days = [(f"2024-03-{day:02} 18:30:{day:02}", [(SQUAT, 50 + day, 5), (SQUAT, 50 + day, 6)]) for day in range(1, 7)]
+    days: list[tuple[str, list[tuple[Any, ...]]]] = [
+        (f"2024-03-{day:02} 18:30:{day:02}", [(SQUAT, 50 + day, 5), (SQUAT, 50 + day, 6)]) for day in range(1, 7)
+    ]
     unreadable = draw(st.sampled_from([b"", UNREADABLE]))
     versions = [strong(*days) + unreadable]
     may_delete = True
