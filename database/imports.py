@@ -209,7 +209,6 @@ class _Import:
 
     def run(self) -> ImportReport:
         self.user_key, user_zone = self._user()
-        self._keep_days()
         before = self.connection.execute(
             "select import_key, weight_unit, time_zone from app.imports where user_key = %s and file_sha256 = %s",
             [self.user_key, self.sha256],
@@ -259,21 +258,6 @@ class _Import:
             row = self.connection.execute(query, [self.user_id]).fetchone()
         assert row is not None
         return row[0], row[1]
-
-    def _keep_days(self) -> None:
-        """Workouts without a time stay on their day: one that stands at noon elsewhere moves to noon in the user's zone.
-
-        Such are those that earlier versions stored at noon in the zone of the import, and those of a user whose zone changed.
-        """
-        self.connection.execute(
-            """
-            update app.workouts w set started_at = w.started_at at time zone i.time_zone at time zone u.time_zone, updated_at = now()
-            from app.imports i, app.users u
-            where w.user_key = %s and not w.has_start_time and i.import_key = w.import_key and u.user_key = w.user_key
-              and (w.started_at at time zone i.time_zone)::time = '12:00' and (w.started_at at time zone u.time_zone)::time <> '12:00'
-            """,
-            [self.user_key],
-        )
 
     def _blank_report(self) -> ImportReport:
         log = self.parsed

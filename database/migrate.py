@@ -19,19 +19,20 @@ on conflict do nothing
 
 def migrate(owner_url: str) -> None:
     """Run every migration that this database doesn't have yet, each in its own transaction, and learn new time zones. Safe to run again."""
-    command.upgrade(_config(owner_url), "head")
+    command.upgrade(alembic_config(owner_url), "head")
     with connect(owner_url) as connection:
         connection.execute(LEARN_TIME_ZONES)
 
 
 def newest_revision() -> str:
     """The revision that a migrated database is at."""
-    head = ScriptDirectory.from_config(_config("")).get_current_head()
+    head = ScriptDirectory.from_config(alembic_config("")).get_current_head()
     assert head is not None
     return head
 
 
-def _config(url: str) -> Config:
+def alembic_config(url: str) -> Config:
+    """What Alembic's commands need for the database at `url`."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url

@@ -1,13 +1,17 @@
 """The schema that migrations build: change tracking, constraints, and what each role may do."""
 
+from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from alembic import command
 
-from database.connection import Role
-from database.migrate import migrate
-from tests.conftest import Database
+from database.bootstrap import bootstrap
+from database.connection import Role, connect
+from database.migrate import alembic_config, migrate
+from stack.embedded_postgres import EmbeddedPostgres
+from tests.conftest import PASSWORDS, Database
 
 
 def new_user(connection: psycopg.Connection, user_id: str = "ann") -> int:
@@ -142,3 +146,40 @@ def test_a_time_zone_that_the_machine_learns_may_be_used_after_the_next_start(da
 def test_a_role_may_touch_only_what_it_needs(database: Database, role: Role, statement: str) -> None:
     with database.connect(role) as connection, pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)):
         connection.execute(statement)
+
+
+@pytest.fixture
+def before_0011(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The owner's URL of a database as the release before named time zones left it."""
+    admin_url = postgres.url("test-superuser")
+    url = bootstrap(admin_url, database="before_0011", passwords=PASSWORDS)[Role.OWNER]
+    command.upgrade(alembic_config(url), "0010")
+    yield url
+    with connect(admin_url, autocommit=True) as admin:
+        admin.execute("drop database before_0011 with (force)")
+
+
+def test_zones_and_days_of_earlier_versions_are_put_right(before_0011: str) -> None:
+    with connect(before_0011, autocommit=True) as connection:
+        connection.execute("insert into app.users (user_id, time_zone) values ('ann', 'europe/berlin'), ('ben', 'PST'), ('cleo', 'UTC')")
+        connection.execute(
+            """
+            insert into app.imports (user_key, file_name, file_sha256, source, variant, time_zone, report)
+            select user_key, 'f.csv', '\\x00', 'fitnotes', 'FitNotes', 'Pacific/Auckland', '{}' from app.users
+            """
+        )
+        connection.execute(
+            """
+            insert into app.workouts (user_key, started_at, has_start_time, import_key)
+            select user_key, timestamp '2024-01-10 12:00' at time zone zone, false, import_key
+            from app.users u join app.imports using (user_key) cross join lateral (values ('Pacific/Auckland'), (u.time_zone)) as noons (zone)
+            """
+        )
+    migrate(before_0011)
+    with connect(before_0011, autocommit=True) as connection:
+        zones = connection.execute("select time_zone from app.users order by user_id").fetchall()
+        assert zones == [("Europe/Berlin",), ("PST",), ("UTC",)]
+        days = connection.execute(
+            "select distinct (started_at at time zone u.time_zone)::text from app.workouts join app.users u using (user_key)"
+        ).fetchall()
+        assert days == [("2024-01-10 12:00:00",)]

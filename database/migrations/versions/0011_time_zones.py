@@ -39,7 +39,25 @@ update app.users u set time_zone = z.name from app.time_zones z where lower(z.na
 """
 """Users with an abbreviation or a rule keep it until somebody says what was meant: their dates stay as they are."""
 
+DAYS = """
+update app.workouts w set started_at = w.started_at at time zone i.time_zone at time zone u.time_zone, updated_at = now()
+from app.imports i, app.users u
+where not w.has_start_time and i.import_key = w.import_key and u.user_key = w.user_key
+  and (w.started_at at time zone i.time_zone)::time = '12:00' and (w.started_at at time zone u.time_zone)::time <> '12:00';
+
+create function app.keep_days() returns trigger language plpgsql security definer set search_path = app, pg_temp as $$
+begin
+  update app.workouts set started_at = started_at at time zone old.time_zone at time zone new.time_zone, updated_at = now()
+  where user_key = new.user_key and not has_start_time;
+  return null;
+end $$;
+comment on function app.keep_days is 'A workout of which only the date is known stays on it when its user''s time zone changes.';
+create trigger keep_days after update of time_zone on app.users
+  for each row when (new.time_zone <> old.time_zone) execute function app.keep_days();
+"""
+"""Such a workout stands at noon of its day in the user's zone; earlier versions stored some at noon in the zone of their import."""
+
 
 def upgrade() -> None:
-    for part in (TIME_ZONES, LEARN_TIME_ZONES, USERS):
+    for part in (TIME_ZONES, LEARN_TIME_ZONES, USERS, DAYS):
         run_script(op.get_bind(), part)
