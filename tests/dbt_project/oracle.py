@@ -299,6 +299,10 @@ def was_lifted(user: dict[str, Any], exercise: int, record: dict[str, Any]) -> b
     """Whether the weight and the repetitions beside a record are those of a set that reached it, to the last digit."""
     workout = next(workout for workout in user["workouts"] if workout["key"] == record["workout_key"])
     behind = sets_behind(workout, exercise, record["record_type"], Fraction(record["value"]))
+    if record["record_type"] == "reps":
+        # Of as many repetitions, those with the heaviest load; of an assisted exercise, those with the least help.
+        hardest = min if workout["exercises"][exercise]["load_type"] == "assisted" else max
+        behind = {hardest(behind, key=lambda one: one[0] or 0)}
     weight = record["weight_kg"]
     return any(
         reps == record["reps"] and (weight is None if lifted is None else weight is not None and weight == float(lifted))

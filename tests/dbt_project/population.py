@@ -43,7 +43,10 @@ def random_sets(dice: random.Random) -> list[tuple]:
         seconds = dice.choice([None, None, None, 0, 30])
         kind = dice.choice(["normal", "normal", "normal", "warmup", "drop", "failure"])
         rpe = dice.choice([None, None, 1, 7, 8.5, 10])
-        sets.append((position, dice.choice(EXERCISES)[0], kind, weight, reps, seconds, dice.choice([None, None, None, 100]), rpe))
+        exercise = dice.choice(EXERCISES)[0]
+        if sets and dice.random() < 0.3:  # as often with another load
+            exercise, reps = sets[-1][1], sets[-1][4]
+        sets.append((position, exercise, kind, weight, reps, seconds, dice.choice([None, None, None, 100]), rpe))
     return sets
 
 

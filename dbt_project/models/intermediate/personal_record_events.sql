@@ -39,7 +39,7 @@ select
     workout_volume_kg
 from
     (
-        -- Of an assisted exercise, where less load is more, only repetitions count.
+        -- Of an assisted exercise, where less load is more, only repetitions count: those with the least help.
         select
             compared.user_key,
             compared.exercise_key,
@@ -58,7 +58,20 @@ from
             case when not exercises.is_assisted then compared.e1rm end as e1rm_kg,
             compared.reps as most_reps,
             compared.set_volume_reps,
-            compared.most_reps_weight_kg,
+            case
+                when exercises.is_assisted and compared.improves_reps
+                then
+                    (
+                        select min(unpacked.weight_kg)
+                        from {{ ref("exercise_sessions") }} as packed
+                        cross join lateral {{ unpacked_sets("packed.packed_sets") }} as unpacked
+                        where
+                            packed.workout_key = compared.workout_key
+                            and packed.exercise_key = compared.exercise_key
+                            and unpacked.reps = compared.reps
+                    )
+                else compared.most_reps_weight_kg
+            end as most_reps_weight_kg,
             case when not exercises.is_assisted then compared.set_volume end as set_volume_kg,
             case
                 when not exercises.is_assisted and compared.workout_volume > 0 then compared.workout_volume / 100000000
