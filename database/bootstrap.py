@@ -1,4 +1,4 @@
-"""What has to stand before the first migration: the four roles and the databases. Needs an administrator's URL."""
+"""What has to stand before the first migration: the roles and the databases. Needs an administrator's URL."""
 
 import contextlib
 from collections.abc import Mapping
@@ -67,8 +67,19 @@ ANALYST_SETTINGS = {
 
 def _ensure_database(connection: psycopg.Connection, database: str, owner: Role) -> bool:
     """Whether it was created now."""
-    if connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone():
-        return False
+    is_new = connection.execute("select 1 from pg_database where datname = %s", [database]).fetchone() is None
+    if is_new:
+        _create_database(connection, database, owner)
+    for role in Role if owner is Role.OWNER else (Role.PIPELINE,):
+        may = connection.execute("select has_database_privilege(%s, %s, 'connect')", [role.role_name, database]).fetchone()
+        if may == (False,):
+            connection.execute(
+                sql.SQL("grant connect on database {} to {}").format(sql.Identifier(database), sql.Identifier(role.role_name))
+            )
+    return is_new
+
+
+def _create_database(connection: psycopg.Connection, database: str, owner: Role) -> None:
     connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(owner.role_name)))
     connection.execute(
         sql.SQL("create database {} owner {} encoding 'UTF8' template template0").format(
@@ -76,9 +87,6 @@ def _ensure_database(connection: psycopg.Connection, database: str, owner: Role)
         )
     )
     connection.execute(sql.SQL("revoke all on database {} from public").format(sql.Identifier(database)))
-    for role in Role if owner is Role.OWNER else (Role.PIPELINE,):
-        connection.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(database), sql.Identifier(role.role_name)))
-    return True
 
 
 def _close_side_doors(admin_url: str) -> None:

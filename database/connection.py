@@ -7,7 +7,7 @@ from sqlalchemy import URL, make_url
 
 
 class Role(StrEnum):
-    """Who connects, and so what may be touched (migrations 0001 grants it)."""
+    """Who connects, and so what may be touched (migrations 0001 and 0012 grant it)."""
 
     OWNER = "owner"
     """Migrations and dbt: owns every schema."""
@@ -15,6 +15,8 @@ class Role(StrEnum):
     """Plans and operations: reads everything, writes `plans`, `ops` and the states of plan requests."""
     API = "api"
     """Reads `marts` and `plans`; inserts the few things that the app sends."""
+    APP = "app"
+    """The app's own servers: write users, profiles, workouts and what was opened (docs/writing.md)."""
     ANALYST = "analyst"
     """Reads `marts`, in read-only transactions."""
 

@@ -100,7 +100,9 @@ def _contents(connection: psycopg.Connection) -> Iterator[Finding]:
     row = connection.execute("select version_num from public.alembic_version").fetchone()
     revision, newest = (row[0] if row else "none"), newest_revision()
     yield Finding(
-        revision == newest, f"Schema is at migration {revision}.", "" if revision == newest else f"mesocycle up migrates it to {newest}"
+        revision == newest,
+        f"Schema is at migration {revision}.",
+        "" if revision == newest else f"mesocycle down, then mesocycle up, migrates it to {newest}",
     )
     build = last_build(connection)
     if build is None:

@@ -98,13 +98,17 @@ class Home:
 
     def secrets(self) -> dict[str, str]:
         """Passwords and signing keys, generated at first use into a file that only its owner may read."""
-        if not self.secrets_file.exists():
+        values: dict[str, str]
+        if self.secrets_file.exists():
+            values = json.loads(self.secrets_file.read_text())
+        else:
             private_key, public_key = generate_key_pair()
             values = {"superuser_password": secrets.token_urlsafe(24), "private_key": private_key, "public_key": public_key}
-            values |= {f"{role}_password": secrets.token_urlsafe(24) for role in Role}
+        # All roles', or those of the roles that an upgrade brought.
+        if missing := {f"{role}_password" for role in Role} - values.keys():
+            values |= {name: secrets.token_urlsafe(24) for name in missing}
             write_private(self.secrets_file, json.dumps(values, indent=1))
-        loaded: dict[str, str] = json.loads(self.secrets_file.read_text())
-        return loaded
+        return values
 
     def passwords(self) -> dict[Role, str]:
         values = self.secrets()

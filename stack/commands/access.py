@@ -16,8 +16,9 @@ from stack.platform import Platform
 
 
 class ConnectRole(StrEnum):
-    OWNER = "owner"
     ANALYST = "analyst"
+    APP = "app"
+    OWNER = "owner"
 
 
 class Scope(StrEnum):
@@ -48,17 +49,20 @@ def token(
 
 
 def print_connection(
-    role: Annotated[ConnectRole, typer.Option(help="analyst reads the marts; owner may do everything.")] = ConnectRole.ANALYST,
+    role: Annotated[
+        ConnectRole, typer.Option(help="analyst reads the marts; app writes what happened; owner may do everything.")
+    ] = ConnectRole.ANALYST,
 ) -> None:
-    """Print a connection string for psql, BI tools and notebooks.
+    """Print a connection string for psql, BI tools, notebooks and the app's servers.
 
-    The analyst's holds its password, so that it can be pasted anywhere. The owner's names a password file on this machine instead.
+    The analyst's and the app's hold their passwords, so that they can be pasted anywhere. The owner's names a password file on this
+    machine instead.
     """
     platform = current_platform()
-    if role is ConnectRole.ANALYST:
-        print(platform.url(Role.ANALYST))
+    if role is ConnectRole.OWNER:
+        print(_url_with_password_file(platform, Role.OWNER))
         return
-    print(_url_with_password_file(platform, Role.OWNER))
+    print(platform.url(Role(role.value)))
 
 
 def _url_with_password_file(platform: Platform, role: Role) -> str:
