@@ -756,13 +756,8 @@ class _Plan:
             self.updated.append(replace(new, key=old.key))
             return
         if old.form is not None and old.form == new.form:
-            told = replace(
-                new,
-                key=old.key,
-                started_at=new.started_at
-                if self.moves_starts or abs(new.started_at - old.started_at) < timedelta(minutes=1)
-                else old.started_at,
-            )
+            in_another_zone = abs(new.started_at - old.started_at) >= timedelta(minutes=1)
+            told = replace(new, key=old.key, started_at=old.started_at if in_another_zone and not self.moves_starts else new.started_at)
             if _tell_the_same(old, told):
                 self._leave(old)
             else:
@@ -896,11 +891,7 @@ def _tell_the_same(one: _Workout, other: _Workout) -> bool:
         (one.started_at, one.has_start_time, one.duration_seconds, one.name, one.notes)
         == (other.started_at, other.has_start_time, other.duration_seconds, other.name, other.notes)
         and len(one.sets) == len(other.sets)
-        and all(
-            _is_stored_as(mine, theirs)
-            for a, b in zip(one.sets, other.sets, strict=True)
-            for mine, theirs in zip(astuple(a), astuple(b), strict=True)
-        )
+        and all(a == b or all(map(_is_stored_as, astuple(a), astuple(b))) for a, b in zip(one.sets, other.sets, strict=True))
     )
 
 

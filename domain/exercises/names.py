@@ -1,13 +1,13 @@
 """Normal form of an exercise name: two spellings of one name, and nothing else, share it."""
 
-import re
 import unicodedata
 from functools import lru_cache
 
 NameKey = tuple[str, ...]
 """Sorted words of a normalised name. Word order is dropped, so `Barbell Squat` equals `Squat (Barbell)`; words never are."""
 
-_WORD = re.compile(r"[^\W_]+")
+_MARKS = frozenset({"Mn", "Mc"})
+"""Categories of characters that are no letters but change one, as vowels do in Hindi and Thai."""
 _APOSTROPHES = str.maketrans("", "", "'’‘`´ʼ")
 
 # Runs of words that mean one thing. Applied longest first to singular, lower-case words; a result may hold several words.
@@ -145,9 +145,29 @@ def _singular(word: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Lower case without accents, apostrophes and compatibility forms (full-width letters, ligatures)."""
+    """Lower case without accents, apostrophes and compatibility forms (full-width letters, ligatures).
+
+    Marks that make another sound stay: of Japanese (バ isn't ハ), of Indian and South East Asian scripts, and the breve of й.
+    """
     decomposed = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES).casefold())
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    kept = [
+        letter
+        for before, letter in zip(" " + decomposed, decomposed, strict=False)
+        if not _is_accent(letter) or before + letter == "и\u0306"
+    ]
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def _is_accent(letter: str) -> bool:
+    """Whether a mark may be left out in writing, or only chooses a picture. Classes 7 to 9 are nuktas, kana voicing and viramas, 84 to 199 vowels and tones."""
+    mark = unicodedata.combining(letter)
+    return "\ufe00" <= letter <= "\ufe0f" or (mark != 0 and not 7 <= mark <= 9 and not 84 <= mark < 200)
+
+
+def _words(folded: str) -> list[str]:
+    """Runs of letters, digits and the marks that belong to them; what has no letter or digit (an emoji) is no word."""
+    spaced = "".join(letter if letter.isalnum() or unicodedata.category(letter) in _MARKS else " " for letter in folded)
+    return [word for word in spaced.split() if any(map(str.isalnum, word))]
 
 
 @lru_cache(maxsize=65536)
@@ -156,7 +176,7 @@ def name_key(name: str) -> NameKey:
 
     Returns an empty tuple for a name without a letter or digit.
     """
-    words = [_singular(word) for word in _WORD.findall(fold(name))]
+    words = [_singular(word) for word in _words(fold(name))]
     joined: list[str] = []
     position = 0
     while position < len(words):

@@ -297,3 +297,35 @@ def test_the_vectorised_form_agrees_with_one_by_one_and_keeps_the_index() -> Non
 def test_names_and_hints_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="2 names but 1 equipment hints"):
         match_names(["Squat", "Deadlift"], ["Barbell"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("バックスクワット", "ハックスクワット"),  # back squat, hack squat
+        ("スクワット (バーベル)", "スクワット (ダンベル)"),
+        ("हिप थ्रस्ट", "हेप थ्रस्ट"),
+        ("กัด", "กิด"),
+        ("스쿼트", "스쿼드"),
+        ("шраги й", "шраги и"),
+    ],
+)
+def test_marks_that_make_another_word_keep_two_names_apart(one: str, other: str) -> None:
+    assert name_key(one) != name_key(other) and name_key(one) and name_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ﾊﾞｯｸｽｸﾜｯﾄ", "バックスクワット"),
+        ("ハ\u3099ックスクワット", "バックスクワット"),
+        ("バーベル スクワット", "スクワット (バーベル)"),
+        ("Élévations latérales", "elevations laterales"),
+        ("тяга верёвки", "тяга веревки"),
+        ("شدّ", "شد"),
+        ("❤️‍🔥 Squat", "squat"),
+        ("1️⃣ Press", "1 press"),
+    ],
+)
+def test_spellings_of_one_name_share_its_key(one: str, other: str) -> None:
+    assert name_key(one) == name_key(other) != ()
