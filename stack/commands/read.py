@@ -182,6 +182,8 @@ def funnel(
     segment: Annotated[str | None, typer.Option(help="Split by platform, app_version or acquisition_channel.")] = None,
 ) -> None:
     """Print where a flow loses people: a bar for each step, those still on their way apart from those who left."""
+    if first and last and first > last:
+        raise CommandError(f"--from {first:%Y-%m-%d} lies after --to {last:%Y-%m-%d}.")
     parameters = {
         "flow": flow,
         "segment_by": segment or "(all)",

@@ -1,11 +1,13 @@
 """What a command tells the person who typed it when something is wrong: a sentence, no traceback."""
 
 import io
+from datetime import datetime
 
 import pytest
 from rich.console import Console
 
-from stack.commands.context import errors
+from stack.commands.context import CommandError, errors
+from stack.commands.read import funnel
 from tests.conftest import Database
 
 
@@ -16,3 +18,8 @@ def test_a_command_that_reads_marts_before_the_first_build_says_what_to_do(datab
     assert ended.value.code == 1
     assert "`mesocycle refresh` builds them" in said.getvalue()
     assert "Traceback" not in said.getvalue()
+
+
+def test_a_funnel_that_ends_before_it_begins_says_so() -> None:
+    with pytest.raises(CommandError, match="--from 2030-01-01 lies after --to 2020-01-01"):
+        funnel(first=datetime(2030, 1, 1), last=datetime(2020, 1, 1))
