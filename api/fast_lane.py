@@ -372,7 +372,10 @@ class EventCycle(FastCycle):
         self._write(response.status_code, list(response.raw_headers), bytes(response.body), request_id)
 
     def look(self) -> None:
-        """Called once a second while it isn't answered. A body that dawdles is the guard's business; an event that isn't durable for so long is answered, as it answers others."""
+        """Called once a second while it isn't answered.
+
+        A body that dawdles is the guard's business; an event that isn't durable for so long is answered, as the guard answers others.
+        """
         if not self.is_whole:
             self.connection.go_the_normal_way(self)
         elif perf_counter() - self.started > self.owner.request_seconds:

@@ -341,11 +341,12 @@ class _Import:
                 ],
             ).fetchall()
             customs.update({_custom_identity(name): key for key, name in rows})
-        # Of names that earlier versions didn't understand.
-        self.connection.execute(
-            "update app.exercises set load_type = 'assisted' where load_type = 'external' and exercise_key = any(%s)",
-            [[customs[identity] for identity in assisted]],
-        )
+        if assisted:
+            # Of names that earlier versions didn't understand.
+            self.connection.execute(
+                "update app.exercises set load_type = 'assisted' where load_type = 'external' and exercise_key = any(%s)",
+                [[customs[identity] for identity in assisted]],
+            )
         keys.update({pair: customs[identity] for pair, identity in of_custom.items()})
         self.exercise_keys = keys
         return len(names) - len(of_custom), len(of_custom), [name for name, _, _ in missing.values()]
