@@ -15,6 +15,7 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
+from database.freshness import unseen
 from domain.planning import PlanningInputs
 from domain.planning.batch import WEEKS
 from domain.planning.inputs import AREAS, EQUIPMENT, GOALS, LEVELS, NO_DATE, SESSIONS_KEPT, SEXES, History, KeyLists, bits, take_ragged
@@ -135,28 +136,15 @@ STATE_SESSION: Final = np.dtype([("started_at", ">i8"), ("session_on", ">i4"), (
 STATE_SET: Final = np.dtype(">i8")
 """The records of `sessions` and `packed_sets` in `intermediate.training_state`, newest session first; `pack_sets` says what a set's number is."""
 
-BEHIND_STATE_SQL: Final = """
-with clock as (
-  select c.snapshot, s.consumed_batch
-  from staging.change_cursor c
-  join staging.model_state s on s.model = 'training_state'
-)
-select w.user_key
-from app.workouts w, clock
-where w.xid >= pg_snapshot_xmin(clock.snapshot) and not pg_visible_in_snapshot(w.xid, clock.snapshot)
+BEHIND_STATE_SQL: Final = f"""
+select workouts.user_key from app.workouts where {unseen("workouts")}
 union
-select d.user_key
-from app.workout_deletions d, clock
-where d.xid >= pg_snapshot_xmin(clock.snapshot) and not pg_visible_in_snapshot(d.xid, clock.snapshot)
+select workout_deletions.user_key from app.workout_deletions where {unseen("workout_deletions")}
 union
-select u.user_key
-from app.users u, clock
-where u.xid >= pg_snapshot_xmin(clock.snapshot) and not pg_visible_in_snapshot(u.xid, clock.snapshot)
+select users.user_key from app.users where {unseen("users")}
 union
-select queue.user_key
-from staging.changes queue, clock
-where queue.batch > clock.consumed_batch and queue.kind in ('workout', 'user') and queue.user_key is not null
-"""
+select user_key from staging.changes where batch > %(consumed_batch)s and kind in ('workout', 'user') and user_key is not null
+"""  # noqa: S608 - our own names
 """Users whom `intermediate.training_state` doesn't hold as they are now: something was written that its last build couldn't see."""
 
 STATE_IS_THERE_SQL: Final = """
@@ -164,13 +152,13 @@ select count(*) = 4 and to_regclass('staging.change_cursor') is not null and to_
 from information_schema.columns
 where table_schema = 'intermediate' and table_name = 'training_state' and column_name in ('user_key', 'exercise_key', 'sessions', 'packed_sets')
 """
-STATE_IS_USABLE_SQL: Final = """
-select count(*) > 0
+STATE_CLOCK_SQL: Final = """
+select c.snapshot::text, s.consumed_batch
 from staging.change_cursor c
 join staging.model_state s on s.model = 'training_state'
 where pg_snapshot_xmin(c.snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
 """
-"""Whether it was ever built, and on this cluster: another one's transaction ids say nothing here."""
+"""What its last build saw; nothing where it was never built, or on another cluster, whose transaction ids say nothing here."""
 
 
 @dataclass(frozen=True)
@@ -535,9 +523,12 @@ def read_bulk_state(
 
 def users_behind_state(connection: psycopg.Connection) -> NDArray[np.int64] | None:
     """Users whose training state isn't what their rows say now (ascending); None where there is no usable state at all."""
-    if not _truth(connection, STATE_IS_THERE_SQL) or not _truth(connection, STATE_IS_USABLE_SQL):
+    if connection.execute(STATE_IS_THERE_SQL).fetchone() != (True,):
         return None
-    return read_keys(connection, BEHIND_STATE_SQL, {})
+    clock = connection.execute(STATE_CLOCK_SQL).fetchone()
+    if clock is None:
+        return None
+    return read_keys(connection, BEHIND_STATE_SQL, {"snapshot": clock[0], "consumed_batch": clock[1]})
 
 
 KEYS_SQL: Final = """
@@ -551,11 +542,6 @@ def read_keys(connection: psycopg.Connection, sql: str, parameters: Mapping[str,
     with connection.cursor(binary=True) as cursor:
         row = cursor.execute(KEYS_SQL.replace("{found}", sql), parameters or None).fetchone()
     return np.frombuffer(row[0] if row and row[0] else b"", dtype=">i8").astype(np.int64)
-
-
-def _truth(connection: psycopg.Connection, sql: str) -> bool:
-    row = connection.execute(sql).fetchone()
-    return bool(row and row[0])
 
 
 def _state(read: Read, users: NDArray[np.int64], as_of: datetime, sets_of: Callable[[NDArray[np.int64], Deloads], list[Sets]]) -> State:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import psycopg
 
+from database.freshness import captured_snapshot, unseen
 from domain.vocabulary import SummaryRange
 
 COMPARED = ("workouts", "active_days", "training_minutes", "sets", "reps", "volume_kg", "avg_rpe", "exercises")
@@ -66,18 +67,17 @@ def reconcile_weeks(connection: psycopg.Connection, *, rotation: int, users: int
 def sample(connection: psycopg.Connection, rotation: int, users: int) -> list[int]:
     """Up to `users` keys in the order of a hash that turns with `rotation`."""
     rows = connection.execute(
-        """
-        select user_key from intermediate.user_zones zones
-        where not exists (
-          select from app.workouts w, staging.change_cursor clock
-          where w.user_key = zones.user_key and w.xid >= pg_snapshot_xmin(clock.snapshot) and not pg_visible_in_snapshot(w.xid, clock.snapshot)
-        ) and not exists (
-          select from app.workout_deletions d, staging.change_cursor clock
-          where d.user_key = zones.user_key and d.xid >= pg_snapshot_xmin(clock.snapshot) and not pg_visible_in_snapshot(d.xid, clock.snapshot)
+        f"""
+        with behind as (
+          select workouts.user_key from app.workouts where {unseen("workouts")}
+          union
+          select workout_deletions.user_key from app.workout_deletions where {unseen("workout_deletions")}
         )
-        order by hashint8extended(user_key, %s), user_key limit %s
-        """,
-        [rotation, users],
+        select user_key from intermediate.user_zones zones
+        where not exists (select from behind where behind.user_key = zones.user_key)
+        order by hashint8extended(user_key, %(rotation)s), user_key limit %(users)s
+        """,  # noqa: S608 - our own names
+        {"snapshot": captured_snapshot(connection), "rotation": rotation, "users": users},
     )
     return sorted(int(key) for (key,) in rows)
 

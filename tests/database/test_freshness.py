@@ -6,7 +6,9 @@ import pytest
 
 from database.connection import Role
 from database.freshness import anything_changed, plans_moved
+from database.planning_inputs import users_behind_state
 from database.plans import regenerate
+from orchestration.reconciliation import sample
 from tests.dbt_project import population
 from tests.dbt_project.support import run_dbt
 
@@ -98,6 +100,25 @@ def test_a_passing_day_is_seen(built):
     assert asked(built)
 
 
+def test_a_day_that_passes_in_one_zone_of_many_is_seen(built):
+    this_hour = now().replace(minute=0, second=0, microsecond=0)
+
+    def zone_at(hour):
+        ahead = (hour - this_hour.hour) % 24
+        return f"Etc/GMT-{ahead}" if ahead <= 12 else f"Etc/GMT+{24 - ahead}"
+
+    with built.connect() as connection:
+        connection.execute("update app.users set time_zone = %s", [zone_at(9)])
+        for hour in (6, 12, 15, 18):
+            connection.execute("insert into app.users (user_id, time_zone) values (%s, %s)", [f"at {hour}", zone_at(hour)])
+        before_midnight = this_hour - datetime.timedelta(seconds=1)
+        run_dbt(built, *CHAIN, as_of=before_midnight)
+        assert not asked(built)
+        connection.execute("insert into app.users (user_id, time_zone) values ('at midnight', %s)", [zone_at(0)])
+        run_dbt(built, *CHAIN, as_of=before_midnight)
+        assert asked(built)
+
+
 def test_a_journey_whose_window_ends_is_seen_until_a_build_has_judged_it(built):
     onboarding = ("run", "--select", "+onboarding_funnel", *CHAIN[2:])
     with built.connect() as connection:
@@ -128,3 +149,18 @@ def test_plans_that_came_after_the_last_search_for_changes_are_seen(built):
         assert not plans_moved(connection)
         regenerate(built.urls[Role.PIPELINE], as_of=now())
         assert plans_moved(connection)
+
+
+def test_questions_about_changes_read_no_large_table_whole(built):
+    with built.connect() as connection:
+        connection.execute("insert into app.users (user_id) select 'many-' || n from generate_series(1, 30000) n")
+        connection.execute("insert into app.workouts (user_key, started_at) select user_key, now() - interval '3 days' from app.users")
+        run_dbt(built, "seed")
+        run_dbt(built, *CHAIN, "+training_state", "+onboarding_funnel", as_of=now())
+        connection.execute("analyze app.users, app.workouts, intermediate.user_zones")
+    with built.connect(Role.PIPELINE, autocommit=False) as connection:
+        assert not anything_changed(connection)
+        assert users_behind_state(connection).tolist() == []
+        assert len(sample(connection, rotation=1, users=200)) == 200
+        whole = "select relname from pg_stat_xact_user_tables where seq_tup_read > 5000"
+        assert connection.execute(whole).fetchall() == [("changes",)], "the queue holds the last batch, which is everybody here"

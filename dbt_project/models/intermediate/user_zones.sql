@@ -1,4 +1,12 @@
-{{ config(materialized="maintained_table", primary_key=["user_key"], replaces=["user_key"], change_kinds=["user"]) }}
+{{
+    config(
+        materialized="maintained_table",
+        primary_key=["user_key"],
+        indexes=[{"columns": ["time_zone"]}],
+        replaces=["user_key"],
+        change_kinds=["user"],
+    )
+}}
 -- depends_on: {{ ref("changes") }}
 select user_key, time_zone
 from {{ ref("stg_users") }}
