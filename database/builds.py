@@ -10,6 +10,9 @@ from psycopg.types.json import Jsonb
 
 from database.connection import connect
 
+LOCK = "hashtext('mesocycle.build')"
+"""SQL of the advisory lock that whoever writes the marts holds."""
+
 
 class BuildRunning(RuntimeError):
     """Another build of the marts is running and did not end in time; wait for it, or look at its run in the Dagster UI."""
@@ -29,17 +32,26 @@ def set_clock(connection: psycopg.Connection, as_of: datetime) -> None:
 
 
 @contextmanager
+def between_builds(url: str, *, wait_seconds: int = 900) -> Iterator[psycopg.Connection]:
+    """A connection that sees the marts as a finished build left them, and no later change, until it is closed.
+
+    Waits for a running build; the next one needn't wait for the reader. Raises BuildRunning like `build`.
+    """
+    with connect(url, autocommit=True, application_name="mesocycle reader between builds") as connection:
+        _wait_for_lock(connection, wait_seconds)
+        connection.execute("begin isolation level repeatable read, read only")
+        connection.execute(f"select pg_advisory_unlock({LOCK})")  # the transaction's first statement: it takes the snapshot
+        yield connection
+
+
+@contextmanager
 def build(owner_url: str, *, kind: str, as_of: datetime, wait_seconds: int = 900) -> Iterator[dict[str, Any]]:
     """Hold the builds' lock, set the clock, log the build; what the caller puts into the yielded dict becomes its details.
 
     Builds of one database run one after another, whoever starts them: two of them would replace the same rows.
     """
     with connect(owner_url, autocommit=True, application_name="mesocycle build") as connection:
-        connection.execute(f"set lock_timeout = '{int(wait_seconds)}s'")
-        try:
-            connection.execute("select pg_advisory_lock(hashtext('mesocycle.build'))")
-        except psycopg.errors.LockNotAvailable as error:
-            raise BuildRunning(BuildRunning.__doc__) from error
+        _wait_for_lock(connection, wait_seconds)
         # A build that was killed left its row open; holding the lock, we know that it runs no more.
         connection.execute("update ops.builds set finished_at = now(), succeeded = false where finished_at is null and kind = %s", [kind])
         set_clock(connection, as_of)
@@ -55,6 +67,14 @@ def build(owner_url: str, *, kind: str, as_of: datetime, wait_seconds: int = 900
                 "update ops.builds set finished_at = now(), succeeded = %s, details = %s where build_key = %s",
                 [succeeded, Jsonb(details), row[0]],
             )
+
+
+def _wait_for_lock(connection: psycopg.Connection, wait_seconds: int) -> None:
+    connection.execute(f"set lock_timeout = '{int(wait_seconds)}s'")
+    try:
+        connection.execute(f"select pg_advisory_lock({LOCK})")
+    except psycopg.errors.LockNotAvailable as error:
+        raise BuildRunning(BuildRunning.__doc__) from error
 
 
 def last_build(connection: psycopg.Connection, kind: str = "marts") -> tuple[datetime, datetime] | None:

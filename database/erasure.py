@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from database.builds import LOCK
 from database.connection import connect
 
 ERASED = "mesocycle_erased"
@@ -108,7 +109,7 @@ class _Person:
 
 def _forget(connection: psycopg.Connection, user_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """Rows removed by relation, of each user."""
-    connection.execute("select pg_advisory_xact_lock(hashtext('mesocycle.build'))")  # a build would write the rows back
+    connection.execute(f"select pg_advisory_xact_lock({LOCK})")  # a build would write the rows back
     removed: dict[str, dict[str, int]] = {user_id: {} for user_id in user_ids}
     known = {user_id: person for user_id in user_ids if (person := _person(connection, user_id)) is not None}
     for user_id, person in known.items():

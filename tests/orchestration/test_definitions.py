@@ -45,6 +45,7 @@ def test_schedules_and_sensors_run_by_default(definitions: dg.Definitions) -> No
         "housekeeping_schedule": ("30 4 * * *", dg.DefaultScheduleStatus.RUNNING),
         "marts_schedule": ("* * * * *", dg.DefaultScheduleStatus.RUNNING),
         "plans_schedule": ("0 3 * * *", dg.DefaultScheduleStatus.RUNNING),
+        "totals_schedule": ("0 5 * * *", dg.DefaultScheduleStatus.RUNNING),
     }
     assert {sensor.default_status for sensor in definitions.sensors or []} == {dg.DefaultSensorStatus.RUNNING}
 
@@ -80,3 +81,13 @@ def test_every_check_runs_in_a_job_that_a_schedule_launches(definitions: dg.Defi
     scheduled = {schedule.job_name for schedule in definitions.get_repository_def().schedule_defs}
     checked = {key for name in scheduled for key in definitions.resolve_job_def(name).asset_layer.asset_graph.asset_check_keys}
     assert everything - checked == set()
+
+
+def test_what_reads_all_raw_rows_is_left_out_of_the_builds_of_every_minute(definitions: dg.Definitions) -> None:
+    totals = dg.AssetCheckKey(dg.AssetKey(["marts", "user_days"]), "totals_agree_with_raw_rows")
+    checks = {
+        name: definitions.resolve_job_def(name).asset_layer.asset_graph.asset_check_keys for name in ("marts", "totals", "refresh", "plans")
+    }
+    assert totals not in checks["marts"] and totals in checks["refresh"]
+    assert set(checks["totals"]) == {totals}
+    assert len(checks["marts"]) > 10

@@ -1,11 +1,11 @@
-"""When things run by themselves: marts whenever something changed, plans every night. Both crons are settings."""
+"""When things run by themselves: marts whenever something changed, plans and totals every night. Crons of the first two are settings."""
 
 import os
 
 import dagster as dg
 
 from database.freshness import anything_changed
-from orchestration.jobs import MARTS_JOB, PLANS_JOB, REFRESH_JOB, marts_job, plans_job
+from orchestration.jobs import MARTS_JOB, PLANS_JOB, REFRESH_JOB, marts_job, plans_job, totals_job
 from orchestration.resources import Warehouse
 from orchestration.run import has_unfinished_run
 
@@ -39,3 +39,12 @@ def plans_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.
     if has_unfinished_run(context.instance, PLANS_JOB, REFRESH_JOB):
         return dg.SkipReason("The last regeneration is still running.")
     return dg.RunRequest()
+
+
+totals_schedule = dg.ScheduleDefinition(
+    name="totals_schedule",
+    job=totals_job,
+    cron_schedule="0 5 * * *",  # after the night's plans
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Compares the totals of everybody with the raw rows, every night.",
+)
