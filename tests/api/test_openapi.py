@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import pytest
 import schemathesis
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
@@ -106,10 +107,16 @@ ITEM_BY_ITEM = ("/api/v1/onboarding/step", "/api/v1/onboarding/error")
 (an event from the far future is refused). A schema can't say that, so the two checks that know only the schema are left out there."""
 
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
 def attempt(operation, mode, excluded) -> None:
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case) -> None:
+        if mode is GenerationMode.POSITIVE:
+            # Schemathesis takes a literal "%1B" in an id for something that it has encoded already, and sends the control character.
+            assume(not any(CONTROL.search(unquote(str(value))) for value in (case.path_parameters or {}).values()))
         case.call_and_validate(excluded_checks=excluded)
 
     check()
