@@ -12,7 +12,6 @@ TOTALS_JOB = "totals"
 _dbt = dg.AssetSelection.groups("staging", "intermediate", "marts")
 _plans = dg.AssetSelection.groups("plans")
 _source_checks = dg.AssetSelection.checks_for_assets(dg.AssetKey(["app", "plan_requests"]), dg.AssetKey(["app", "rejected_rows"]))
-
 _totals = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(["marts", "user_days"]), "totals_agree_with_raw_rows"))
 
 marts_job = dg.define_asset_job(
