@@ -63,6 +63,40 @@ def test_a_build_looks_only_at_what_a_change_concerns(built):
         assert oracle.differences(connection, AS_OF) == []
 
 
+EARLIER_AND_LATER = {
+    "an exercise becomes assisted": "update app.exercises set load_type = 'assisted' where exercise_key = 1",
+    "and is lifted again": "update app.exercises set load_type = 'external' where exercise_key = 1",
+    "last workouts were done two years before": """
+        update app.workouts set started_at = started_at - interval '2 years'
+        where workout_key in (select distinct on (user_key) workout_key from app.workouts order by user_key, started_at desc)""",
+    "first workouts were none": """
+        delete from app.workouts
+        where workout_key in (select distinct on (user_key) workout_key from app.workouts order by user_key, started_at)""",
+    "the heaviest sets were lighter": """
+        update app.workout_sets set weight_kg = weight_kg / 2
+        where (workout_key, position) in (select workout_key, position from app.workout_sets order by weight_kg desc nulls last limit 30)""",
+    "first weights had only been held": """
+        update app.workout_sets set weight_kg = null, reps = null, duration_seconds = 30
+        where (workout_key, exercise_key) in (
+            select distinct on (user_key, exercise_key) workout_key, exercise_key from app.workout_sets join app.workouts using (workout_key)
+            order by user_key, exercise_key, started_at)""",
+}
+
+
+def test_records_follow_whatever_changes_between_old_sessions(built):
+    """A build reads no session from before the first change: what is stored must say the same."""
+    events = "select to_jsonb(e) from intermediate.personal_record_events e order by user_key, exercise_key, workout_key"
+    with built.connect() as connection:
+        for what, statement in EARLIER_AND_LATER.items():
+            before = connection.execute(events).fetchall()
+            connection.execute(statement)
+            run_dbt(built, *CHAIN, as_of=AS_OF)
+            assert oracle.differences(connection, AS_OF) == [], what
+            partial = connection.execute(events).fetchall()
+            run_dbt(built, *CHAIN, "--full-refresh", as_of=AS_OF)
+            assert before != partial == connection.execute(events).fetchall(), what
+
+
 def test_a_table_is_built_anew_where_most_of_its_keys_changed_and_only_there(built):
     rebuilt = "select model from staging.model_state where rebuilt_at > %s order by model"
     small_tables_too = ("--vars", "{rebuild_from_rows: 0}")

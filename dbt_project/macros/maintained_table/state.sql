@@ -155,13 +155,19 @@ on conflict do nothing
 {% endmacro %}
 
 
-{#- For a model's SQL: the changed keys that this model has still to compute, as a subquery. -#}
-{% macro changed_keys(columns, consumed=none) %}
+{#- For a model's SQL: what changed that this model has still to compute, as a subquery of the queue's rows. -#}
+{% macro changes_to_compute(consumed=none) %}
     {%- set kinds = config.get('change_kinds', default=[]) -%}
-    (select distinct {{ columns | join(', ') }} from {{ change_queue() }}
+    (select * from {{ change_queue() }}
      where batch > {{ maintenance_plan().consumed or 0 if consumed is none else consumed }}
-       {%- if kinds %} and kind in ('{{ kinds | join("', '") }}') {%- endif %}
-       {%- for column in columns %} and {{ column }} is not null {%- endfor %})
+       {%- if kinds %} and kind in ('{{ kinds | join("', '") }}') {%- endif %})
+{%- endmacro %}
+
+
+{#- The same as keys. -#}
+{% macro changed_keys(columns, consumed=none) %}
+    (select distinct {{ columns | join(', ') }} from {{ changes_to_compute(consumed) }} as changed
+     where {{ columns | join(' is not null and ') }} is not null)
 {%- endmacro %}
 
 

@@ -2,7 +2,7 @@
     config(
         materialized="maintained_table",
         primary_key=["workout_key", "exercise_key"],
-        indexes=[{"columns": ["user_key"]}],
+        indexes=[{"columns": ["user_key", "started_at"]}],
         replaces=["workout_key"],
         change_kinds=["workout"],
     )

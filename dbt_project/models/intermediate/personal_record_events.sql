@@ -1,22 +1,24 @@
 {{
     config(
         materialized="maintained_table",
-        primary_key=["user_key", "exercise_key", "session_number"],
+        primary_key=["user_key", "exercise_key", "workout_key"],
         replaces=["user_key"],
         change_kinds=["workout", "exercise", "user", "arrival"],
         emits=["user_key", "local_date"],
     )
 }}
 -- depends_on: {{ ref("changes") }}
--- Each session of an exercise against everything before it. Only sessions that improved something are kept: the last
--- one up to today holds the record. Where nothing came before, anything is an improvement. What is asked of each row
--- comes first in it, because Postgres reads a row from its begin.
+-- Each session of an exercise against everything before it. Only the first and those that improved something are kept:
+-- the last one up to today holds the record. So the rows from before the first change stand for all that came before
+-- it, and what a build reads doesn't grow with history. What is asked of each row comes first in it, because Postgres
+-- reads a row from its begin.
 {%- set loaded = ["weight", "e1rm", "set_volume", "workout_volume"] %}
 {%- set types = loaded + ["reps"] %}
+{% if is_partial() %} with changed as materialized {{ changed_since() }} {%- endif %}
+
 select
     user_key,
     exercise_key,
-    session_number::int as session_number,
     local_date
     {%- for type in types %}
         ,
@@ -102,9 +104,29 @@ from
                             set_volume_reps,
                             most_reps as reps
                         from {{ ref("exercise_sessions") }}
-                        where
-                            sets > 0
-                            {%- if is_partial() %} and user_key in {{ changed_keys(["user_key"]) }} {%- endif %}
+                        {%- if is_partial() %} join changed using (user_key) {%- endif %}
+                        where sets > 0 {%- if is_partial() %} and started_at >= changed.since {%- endif %}
+                        {%- if is_partial() %}
+                            union all
+                            select
+                                user_key,
+                                workout_key,
+                                started_at,
+                                weight_kg,
+                                e1rm_kg,
+                                set_volume_kg,
+                                round(workout_volume_kg * 100000000),
+                                most_reps_weight_kg,
+                                exercise_key,
+                                local_date,
+                                weight_reps,
+                                e1rm_reps,
+                                set_volume_reps,
+                                most_reps
+                            from {{ this }}
+                            join changed using (user_key)
+                            where started_at < changed.since
+                        {%- endif %}
                     ) as sessions
                 window
                     before as (
@@ -122,7 +144,8 @@ from
             (select exercise_key, load_type = 'assisted' as is_assisted from {{ ref("stg_exercises") }}) as exercises
             on exercises.exercise_key = compared.exercise_key
         where
-            compared.improves_reps
+            compared.session_number = 1
+            or compared.improves_reps
             or (
                 not exercises.is_assisted
                 and (

@@ -43,6 +43,12 @@ with
             array_agg(done.exercise_key) as exercise_keys
         from people
         join {{ ref("exercise_sessions") }} as done on done.user_key = people.user_key
+        {%- if is_partial() %}
+            join
+                (select user_key, min(session_on) as first_on from sessions group by user_key) as planned
+                on planned.user_key = people.user_key
+                and done.started_at >= {{ earliest_start("planned.first_on - 1") }}
+        {%- endif %}
         -- An exercise that was only warmed up for was not done.
         where done.local_date <= people.today_on and done.sets > 0
         group by done.user_key, done.workout_key, done.local_date

@@ -23,9 +23,10 @@ with
             sum(rpe_sets)::int as rpe_sets
         from {{ ref("exercise_sessions") }}
         {%- if is_partial() %}
+            join changed using (user_key, local_date)
             where
-                user_key in (select user_key from changed)
-                and (user_key, local_date) in (select user_key, local_date from changed)
+                started_at >= {{ earliest_start("changed.local_date") }}
+                and started_at < {{ latest_start("changed.local_date") }}
         {%- endif %}
         group by workout_key, user_key, local_date, started_at, duration_seconds
     ),

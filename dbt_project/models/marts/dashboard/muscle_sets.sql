@@ -28,7 +28,9 @@ with
             sum(sessions.sets) as done_sets_28d
         from people
         join {{ ref("exercise_sessions") }} as sessions on sessions.user_key = people.user_key
-        where sessions.sets > 0 and sessions.local_date between people.today_on - 27 and people.today_on
+        where
+            sessions.sets > 0 and sessions.local_date between people.today_on - 27 and people.today_on
+            {%- if is_partial() %} and sessions.started_at >= {{ earliest_start("people.today_on - 27") }} {%- endif %}
         group by sessions.user_key, sessions.exercise_key
     ),
 

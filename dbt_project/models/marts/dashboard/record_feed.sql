@@ -7,7 +7,7 @@
     )
 }}
 -- depends_on: {{ ref("changes") }}
--- Sessions that improved nothing aren't in personal_record_events, so the best of the rows before is the best before.
+-- Whatever improved something is in personal_record_events, so the best of the rows before is the best before.
 with
     improvements as (
         select
@@ -22,7 +22,7 @@ with
         window
             before as (
                 partition by events.user_key, events.exercise_key
-                order by events.session_number
+                order by events.started_at, events.workout_key
                 rows between unbounded preceding and 1 preceding
             )
     )

@@ -33,6 +33,7 @@ with
             sessions.e1rm_kg > 0
             and sessions.local_date <= people.today_on
             and {{ week_number("sessions.local_date") }} >= people.first_week
+            {%- if is_partial() %} and sessions.started_at >= {{ earliest_start("people.today_on - 364") }} {%- endif %}
         group by sessions.user_key, sessions.exercise_key, week
     ),
 
