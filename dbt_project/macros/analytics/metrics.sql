@@ -85,17 +85,19 @@
   one begins, and the number on a day is what was opened minus what was closed before it. Stretches are many, their bounds few.
 -#}
 {% macro users_in_window(condition, window) %}
+        {%- set next_days = graph.nodes['model.' ~ project_name ~ '.kpi_daily'].config.meta.next_days -%}
+        {%- if condition not in next_days -%}
+            {{ exceptions.raise_compiler_error('No column has the next day with ' ~ condition ~ ': user_activity_days needs one, and next_days in _metrics.yml names it.') }}
+        {%- endif -%}
+        {%- set next_day = next_days[condition] -%}
         select days.day_on, coalesce(sum(sum(steps.change)) over (order by days.day_on), 0)::bigint as users
         from days
         left join (
             select greatest(step.day_on, bounds.first_on) as day_on, sum(step.change) as change
             from (
-                select local_date, least(coalesce(next_on, 'infinity'::date), local_date + {{ window }}) as ends_on, count(*) as users
-                from (
-                    select local_date, lead(local_date) over (partition by user_key order by local_date) as next_on
-                    from {{ ref("user_activity_days") }}
-                    where ({{ condition }}) and local_date <= {{ today_on() }} and local_date > {{ today_on() }} - 400 - {{ window }}
-                ) as active
+                select local_date, least(coalesce({{ next_day }}, 'infinity'::date), local_date + {{ window }}) as ends_on, count(*) as users
+                from {{ ref("user_activity_days") }}
+                where ({{ condition }}) and local_date <= {{ today_on() }} and local_date > {{ today_on() }} - 400 - {{ window }}
                 group by 1, 2
             ) as stretches
             cross join lateral (values (local_date, users), (ends_on, -users)) as step (day_on, change)

@@ -71,7 +71,16 @@
                         records.reps,
                         {{ json_instant("records.achieved_at") }} as "achievedAt",
                         records.workout_key as "workoutKey"
-                    from (select * from {{ ref("personal_record_rows") }} where {{ wanted }}) as records
+                    from
+                        (
+                            -- An array, because a join would first look for everybody's records.
+                            select *
+                            from {{ ref("personal_record_rows") }}
+                            where
+                                {% if is_partial() %} user_key = any(array{{ changed_keys(["user_key"]) }})
+                                {%- else %} {{ slice }}
+                                {%- endif %}
+                        ) as records
                     join {{ ref("stg_exercises") }} as exercises on exercises.exercise_key = records.exercise_key
                 ),
                 record_lists as (

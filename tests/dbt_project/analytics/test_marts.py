@@ -1,6 +1,7 @@
 """Marts for analysts against plain pandas over the raw rows, and kept true by every kind of change."""
 
 import datetime
+import operator
 import random
 
 import numpy as np
@@ -35,6 +36,21 @@ def test_activity_days_are_what_a_plain_count_of_raw_rows_says(populated: Databa
         found, expected = activity(connection), oracle.activity_days(connection)
     assert len(expected) > 300
     assert found == expected
+
+
+def test_a_day_knows_the_next_one_of_each_kind(populated: Database) -> None:
+    with populated.connect() as connection:
+        found = connection.execute(
+            "select user_key, local_date, workouts, dashboard_opens, records_opens,"
+            " next_active_on, next_workout_on, next_dashboard_on, next_records_on from marts.user_activity_days"
+        ).fetchall()
+    for user, date, *_, active, workout, dashboard, records in found:
+        later = sorted(row[1:5] for row in found if row[0] == user and row[1] > date)
+        expected = [
+            next((day for day, *counts in later if kind(counts)), None) for kind in (lambda _: True, *map(operator.itemgetter, range(3)))
+        ]
+        assert [active, workout, dashboard, records] == expected
+    assert all(sum(row[column] is not None for row in found) > 20 for column in (5, 6, 7, 8))
 
 
 def test_retention_is_what_a_plain_walk_over_users_and_weeks_says(populated: Database) -> None:
