@@ -2,7 +2,9 @@
 
 import datetime
 import random
+import time
 
+import psycopg
 import pytest
 
 from database.catalogue import publish_catalogue
@@ -61,6 +63,35 @@ def test_a_build_looks_only_at_what_a_change_concerns(built):
         assert done["user_zones"] == done["stg_workouts"] == "unchanged" != done["exercise_sessions"]
         assert behind == (0,)
         assert oracle.differences(connection, AS_OF) == []
+
+
+def rows_read(connection: psycopg.Connection) -> dict[str, int]:
+    """By table, since its statistics began."""
+    connection.execute("select pg_stat_clear_snapshot()")
+    return dict(
+        connection.execute(
+            "select schemaname || '.' || relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables"
+        ).fetchall()
+    )
+
+
+def test_a_build_after_one_workout_reads_its_users_rows_only(built, monkeypatch):
+    """Joins look rows up, as they do where tables are large: what is read in full all the same has no way to be looked up."""
+    maintained = ("run", "--select", "+user_payloads", "--exclude", "config.materialized:materialized_view")
+    tables = ("intermediate.exercise_sessions", "intermediate.personal_record_events", "marts.user_days", "intermediate.user_range_totals")
+    with built.connect() as connection:
+        run_dbt(built, *maintained, as_of=AS_OF)
+        user = connection.execute("select min(user_key) + 3 from app.users").fetchone()[0]
+        population.add_workout(connection, user, AS_OF - datetime.timedelta(hours=3), [(0, 1, "normal", 60, 5, None, None, None)])
+        before = rows_read(connection)
+        monkeypatch.setenv("PGOPTIONS", " ".join(f"-c enable_{way}=off" for way in ("seqscan", "hashjoin", "mergejoin", "bitmapscan")))
+        run_dbt(built, *maintained, as_of=AS_OF)
+        monkeypatch.delenv("PGOPTIONS")
+        time.sleep(0.5)  # sessions that end report what they read
+        read = rows_read(connection)
+        for table in tables:
+            rows, own = connection.execute(f"select count(*), count(*) filter (where user_key = %s) from {table}", [user]).fetchone()
+            assert 0 < read[table] - before[table] < 12 * own < rows / 1.5, table
 
 
 EARLIER_AND_LATER = {
