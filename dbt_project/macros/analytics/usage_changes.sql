@@ -7,15 +7,16 @@
 
 
 {#-
-  source_version of a materialised view over these maintained tables: changes when one of them did or the day at as_of did. Where they
-  hold more than `analytics_rows_at_once` rows, changes count once an hour: aggregates over everything aren't worth a scan per minute.
+  source_version of a materialised view over user_activity_days: changes when that table or the day at as_of did; with `reads_more`, with
+  every build. Where the table holds more than `analytics_rows_at_once` rows, changes count once an hour: aggregates over everybody's
+  days cost what was ever done, and aren't worth that each minute.
 -#}
-{% macro analytics_version(models) %}
+{% macro analytics_version(reads_more=false) %}
     {{ return("
         select to_char(clock.as_of at time zone 'UTC', 'YYYY-MM-DD') || ' ' || case
-            when (select sum(c.reltuples) from pg_class c where c.oid in (to_regclass('marts." ~ models | join("'), to_regclass('marts.") ~ "'))) > " ~ var('analytics_rows_at_once', 5000000) ~ "
+            when (select c.reltuples from pg_class c where c.oid = to_regclass('marts.user_activity_days')) > " ~ var('analytics_rows_at_once') ~ "
             then to_char(clock.as_of at time zone 'UTC', 'HH24')
-            else (" ~ version_of(models) ~ ")
+            else (" ~ ("select clock_timestamp()::text" if reads_more else version_of(["user_activity_days"])) ~ ")
         end
         from " ~ change_cursor() ~ " clock") }}
 {% endmacro %}

@@ -259,3 +259,28 @@ def test_a_new_day_moves_every_window_though_nobody_did_anything(database: Datab
             assert row == (oracle.users_within(connection, later.date(), 7),)
             complete = connection.execute("select max(week_on) from marts.feature_adoption where is_complete").fetchone()
             assert complete == (datetime.date(2025, 6, 16) if later == monday else datetime.date(2025, 6, 30),)
+
+
+def test_from_many_activity_days_on_what_counts_all_of_them_follows_once_an_hour(database: Database, dice: random.Random) -> None:
+    with database.connect() as connection:
+        add_activity(connection, dice, 12)
+    many = ("build", "--indirect-selection", "cautious", "--select", *MARTS, "--vars", "{analytics_rows_at_once: 10}")
+    questions = (
+        "select sum(dashboard_opens) from marts.user_activity_days",
+        "select sum(opens) from marts.feature_adoption where feature = 'dashboard' and segment_by = '(all)'",
+        "select numerator from marts.kpi_daily, marts.clock where metric = 'dashboard_use' and day_on = today_on",
+        "select sum(trained) from marts.retention_cohorts",
+    )
+    answers = []
+    for minutes in (0, 20, 35):
+        with database.connect() as connection:
+            if minutes == 20:
+                user = add_user(connection, "new")
+                connection.execute("update app.users set created_at = %s where user_key = %s", [AS_OF - 20 * DAY, user])
+                add_opening(connection, user, "dashboard", AS_OF, dice)
+                add_workout(connection, user, AS_OF - 19 * DAY, [(1, 1, "normal", 60, 8, None, None, None)])
+            run_dbt(database, *many, as_of=AS_OF + datetime.timedelta(minutes=minutes))
+            answers.append([connection.execute(question).fetchone()[0] for question in questions])
+    first, within_the_hour, next_hour = answers
+    assert within_the_hour == [first[0] + 1, *first[1:]]
+    assert next_hour == [count + 1 for count in first]

@@ -2,7 +2,7 @@
     config(
         materialized="materialized_view",
         indexes=[{"columns": ["week_on", "segment_by", "segment", "feature"], "unique": true}],
-        source_version=analytics_version(["user_activity_days"]),
+        source_version=analytics_version(),
         audits=[
             {
                 "name": "no more users of a feature than active users",

@@ -2,6 +2,7 @@
     config(
         materialized="materialized_view",
         indexes=[{"columns": ["day_on", "metric"], "unique": true}],
+        source_version=analytics_version(reads_more=true),
         audits=[
             {
                 "name": "a share lies between 0 and 1",

@@ -2,7 +2,7 @@
     config(
         materialized="materialized_view",
         indexes=[{"columns": ["cohort_week_on", "week_number"], "unique": true}],
-        source_version=analytics_version(["user_activity_days"]),
+        source_version=analytics_version(),
         audits=[
             {
                 "name": "nobody returns who was not observed",
