@@ -295,6 +295,13 @@ def test_another_zone_asked_for_moves_the_workouts_instead_of_doubling_them(conn
     assert {row[0] for row in live(connection)} == {"2024-03-01 17:30", "2024-03-03 17:31"}
 
 
+def test_a_zone_may_be_written_in_small_letters(connection: psycopg.Connection) -> None:
+    take(connection, strong(DAY_1), timezone="europe/berlin")
+    assert live(connection)[0][0] == "2024-03-01 17:30"
+    assert take(connection, strong(DAY_1), timezone="Europe/Berlin").workouts_updated == 0
+    assert connection.execute("select distinct time_zone from app.imports").fetchall() == [("Europe/Berlin",)]
+
+
 @pytest.mark.parametrize("start", ["2024-03-31 02:30:00", "2024-10-27 02:30:00"])
 def test_times_that_a_clock_change_skipped_or_repeated_are_read_and_met_again(connection: psycopg.Connection, start: str) -> None:
     take(connection, strong((start, [(SQUAT, 60, 8)])), timezone="Europe/Berlin")
