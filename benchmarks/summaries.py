@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,8 @@ from app.workout_sets join app.workouts using (workout_key) group by user_key
 """
 DATA = Path(__file__).parent / "summaries_data.sql"
 AS_OF = "2024-05-01T00:00:00Z"
+AGAIN = (10, 11, 12, 13, 14)
+"""Who trains again before and after history is doubled (`log_workouts`)."""
 
 
 class Reader:
@@ -165,8 +166,14 @@ def seconds_until_visible(postgres: ThrowawayPostgres) -> float:
 
 
 def double_history(postgres: ThrowawayPostgres) -> dict[str, float]:
-    """Median seconds of the builds after another 1 %, before and after everybody has trained twice as long; no reader beside them."""
-    before = median_of_increments(postgres, (10, 11, 12, 13, 14))
+    """Median seconds of the builds after 1 %, before and after everybody has trained twice as long.
+
+    The same users, exercises and share of records each time, and no reader, so that the two differ by history only.
+    """
+    for number in AGAIN:
+        log_workouts(postgres, number)
+    build(postgres)
+    before = median_of_increments(postgres, heavier_kg=5)
     with connect(url_for(postgres.admin_url, database="mesocycle"), autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
         connection.execute(
@@ -191,13 +198,13 @@ def double_history(postgres: ThrowawayPostgres) -> dict[str, float]:
         )
         connection.execute("vacuum analyze app.workout_sets, app.workouts")
     build(postgres, "--full-refresh")
-    return {"before": before, "after": median_of_increments(postgres, (15, 16, 17, 18, 19))}
+    return {"before": before, "after": median_of_increments(postgres, heavier_kg=10)}
 
 
-def median_of_increments(postgres: ThrowawayPostgres, numbers: Sequence[int]) -> float:
+def median_of_increments(postgres: ThrowawayPostgres, *, heavier_kg: float) -> float:
     seconds = []
-    for number in numbers:
-        log_workouts(postgres, number)
+    for number in AGAIN:
+        log_workouts(postgres, number, heavier_kg)
         seconds.append(build(postgres)["models"])
     return statistics.median(seconds)
 
@@ -240,8 +247,8 @@ def group_in_duckdb(postgres: ThrowawayPostgres) -> list[float]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def log_workouts(postgres: ThrowawayPostgres, number: int) -> None:
-    """1 % of the users log a workout of 20 sets."""
+def log_workouts(postgres: ThrowawayPostgres, number: int, heavier_kg: float = 0) -> None:
+    """1 % of the users, another one by `number`, log a workout of 20 sets."""
     with postgres.connect() as connection:
         connection.execute(
             """
@@ -251,10 +258,10 @@ def log_workouts(postgres: ThrowawayPostgres, number: int) -> None:
               returning workout_key, user_key
             )
             insert into app.workout_sets (workout_key, position, exercise_key, weight_kg, reps)
-            select workout_key, p, 1 + (user_key * 5 + p / 5) %% 60, 40 + (user_key + p) %% 60, 5
+            select workout_key, p, 1 + (user_key * 5 + p / 5) %% 60, 40 + (user_key + p) %% 60 + %s, 5
             from logged cross join generate_series(0, 19) p
             """,
-            [number],
+            [number, heavier_kg],
         )
 
 
