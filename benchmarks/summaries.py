@@ -170,9 +170,6 @@ def double_history(postgres: ThrowawayPostgres) -> dict[str, float]:
 
     The same users, exercises and share of records each time, and no reader, so that the two differ by history only.
     """
-    for number in AGAIN:
-        log_workouts(postgres, number)
-    build(postgres)
     before = median_of_increments(postgres, heavier_kg=5)
     with connect(url_for(postgres.admin_url, database="mesocycle"), autocommit=True) as connection:
         connection.execute("set session_replication_role = replica")
@@ -202,6 +199,13 @@ def double_history(postgres: ThrowawayPostgres) -> dict[str, float]:
 
 
 def median_of_increments(postgres: ThrowawayPostgres, *, heavier_kg: float) -> float:
+    """Of builds as they follow each other on a platform that runs: what a rebuild before them left to vacuum is done, everything is read."""
+    with connect(url_for(postgres.admin_url, database="mesocycle"), autocommit=True) as connection:
+        connection.execute("vacuum analyze")
+        connection.execute("checkpoint")
+    for number in AGAIN:
+        log_workouts(postgres, number, heavier_kg - 1)
+    build(postgres)
     seconds = []
     for number in AGAIN:
         log_workouts(postgres, number, heavier_kg)
