@@ -182,17 +182,16 @@ def import_log(
     """
     if not 1 <= len(user_id) <= 128 or any(ord(character) < 32 or 127 <= ord(character) < 160 for character in user_id):
         raise UnusableUserId("A user id has 1 to 128 characters and no control characters.")
-    if timezone is not None:
-        timezone = _spelled(connection, timezone)
     with connection.transaction():
+        if timezone is not None:
+            timezone = _spelled(connection, timezone)
         return _Import(connection, user_id, parsed, timezone, file_name or parsed.file_name).run()
 
 
 def _spelled(connection: psycopg.Connection, name: str) -> str:
     """The IANA name that `name` is, however its letters are written."""
     row = connection.execute("select name from app.time_zones where lower(name) = lower(%s)", [name]).fetchone()
-    _zone(row[0] if row else name)
-    return row[0] if row else name
+    return _zone(row[0] if row else name).key
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -1,8 +1,6 @@
-{#- The metrics as models/marts/analytics/_metrics.yml defines them: computed, never repeated. -#}
-{% macro metrics() %}
-    {%- if not execute -%} {{ return([]) }} {%- endif -%}
-    {{ return(graph.nodes['model.' ~ project_name ~ '.kpi_daily'].config.meta.metrics) }}
-{% endmacro %}
+{#- What models/marts/analytics/_metrics.yml defines (`metrics`, `next_days`): computed from there, never repeated. -#}
+{% macro metrics_meta(name) %}{{ return(graph.nodes['model.' ~ project_name ~ '.kpi_daily'].config.meta[name] if execute else []) }}{% endmacro %}
+{% macro metrics() %}{{ return(metrics_meta('metrics')) }}{% endmacro %}
 
 
 {#- Rows (day_on, metric, value, numerator, denominator) of one metric for each day of the CTE `days`. -#}
@@ -85,7 +83,7 @@
   one begins, and the number on a day is what was opened minus what was closed before it. Stretches are many, their bounds few.
 -#}
 {% macro users_in_window(condition, window) %}
-        {%- set next_days = graph.nodes['model.' ~ project_name ~ '.kpi_daily'].config.meta.next_days -%}
+        {%- set next_days = metrics_meta('next_days') -%}
         {%- if condition not in next_days -%}
             {{ exceptions.raise_compiler_error('No column has the next day with ' ~ condition ~ ': user_activity_days needs one, and next_days in _metrics.yml names it.') }}
         {%- endif -%}

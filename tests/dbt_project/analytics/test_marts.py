@@ -271,7 +271,7 @@ def test_from_many_activity_days_on_what_counts_all_of_them_follows_once_an_hour
         "select numerator from marts.kpi_daily, marts.clock where metric = 'dashboard_use' and day_on = today_on",
         "select sum(trained) from marts.retention_cohorts",
     )
-    answers = []
+    answers, said = [], []
     for minutes in (0, 20, 35):
         with database.connect() as connection:
             if minutes == 20:
@@ -281,6 +281,8 @@ def test_from_many_activity_days_on_what_counts_all_of_them_follows_once_an_hour
                 add_workout(connection, user, AS_OF - 19 * DAY, [(1, 1, "normal", 60, 8, None, None, None)])
             run_dbt(database, *many, as_of=AS_OF + datetime.timedelta(minutes=minutes))
             answers.append([connection.execute(question).fetchone()[0] for question in questions])
+            said += connection.execute("select distinct as_of from marts.readiness_scorecard").fetchall()
     first, within_the_hour, next_hour = answers
     assert within_the_hour == [first[0] + 1, *first[1:]]
     assert next_hour == [count + 1 for count in first]
+    assert said == [(AS_OF,), (AS_OF,), (AS_OF + datetime.timedelta(minutes=35),)]

@@ -1,4 +1,11 @@
-{{ config(materialized="materialized_view", indexes=[{"columns": ["criterion"], "unique": true}]) }}
+{{
+    config(
+        materialized="materialized_view",
+        indexes=[{"columns": ["criterion"], "unique": true}],
+        source_version=analytics_version(reads_more=true),
+    )
+}}
+-- Together with kpi_daily and never without it, so that as_of is that of the values.
 with
     -- A run is an unbroken row of days with the same verdict: it keeps its number of changes.
     changes as (
